@@ -7,26 +7,34 @@ from dataclasses import replace
 from datetime import datetime
 
 from features.prices.ledger import NewPrice, Price, PriceSource
-from features.prices.timeline import find_last_price, list_valid_prices
+from features.prices.timeline import drop_change, find_last_price, find_price_at
 
 
 def find_prices_before(
-    history: Sequence[Price], at: datetime, until: datetime | None
+    history: Sequence[Price], at: datetime, until: datetime | None, change: Price | None = None
 ) -> list[Price]:
     """Return the prices that are valid one after the other from `at` until `until` (None: for
     ever) without what begins later: a promotion, then the price beneath it.
 
-    The history is that without the change. Where all prices end, the last list price goes on; empty
-    where no price came before.
+    With `change`, as if neither it nor any rollback had been; each price with the end that it has
+    then. Where all prices end, the last list price goes on; empty where no price came before.
     """
+    begun = [row for row in history if row.valid_from <= at]
+    ends = {row.valid_to for row in begun if row.valid_to is not None and row.valid_to > at}
     prices: list[Price] = []
-    for price in list_valid_prices(history, at):
-        prices.append(price)
-        end = price.valid_to
-        if end is None or (until is not None and end >= until):
+    for since in sorted({at, *ends}):
+        if until is not None and since >= until:
             return prices
-    last = prices[-1] if prices else find_last_price(history, at)
-    return prices if last is None else [*prices, last.continue_expired()]
+        known = begun if change is None else drop_change(history, change, since, begun_by=at)
+        price = find_price_at(known, since)
+        if prices and (price is None or price.price_id != prices[-1].price_id):
+            prices[-1] = replace(prices[-1], valid_to=since)
+        if price is None:
+            last = prices[-1] if prices else find_last_price(known, since)
+            return prices if last is None else [*prices, last.continue_expired()]
+        if not prices or price.price_id != prices[-1].price_id:
+            prices.append(price)
+    return prices
 
 
 def build_restoring_rows(

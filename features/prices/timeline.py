@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
@@ -43,58 +43,66 @@ def is_effective(history: Sequence[Price], change: Price, at: datetime) -> bool:
     """Return whether `change` decides the price at `at`, after all later rollbacks."""
     if find_price_at(history, at) == change:
         return True
-    return change.reverts_price_id is None and find_price_at(_drop_undone(history), at) == change
+    if change.reverts_price_id is not None:
+        return False
+    return find_price_at(_drop_undone(history, at, begun_by=at), at) == change
 
 
-def drop_change(history: Sequence[Price], change: Price) -> list[Price]:
-    """Return the history without `change`, without rollbacks and without what these undid."""
-    return _drop_undone(history, without=change)
+def drop_change(
+    history: Sequence[Price], change: Price, at: datetime, *, begun_by: datetime
+) -> list[Price]:
+    """Return the history without `change`, without rollbacks and without what is undone at `at`.
+
+    What begins after `begun_by` is left out, and undoes nothing.
+    """
+    return _drop_undone(history, at, begun_by=begun_by, without=change)
 
 
-def _drop_undone(history: Sequence[Price], without: Price | None = None) -> list[Price]:
-    """Return the history without rollbacks and the changes that they undid.
+def _drop_undone(
+    history: Sequence[Price], at: datetime, *, begun_by: datetime, without: Price | None = None
+) -> list[Price]:
+    """Return what has begun by then of the history, without rollbacks and what is undone at `at`.
 
-    A row that begins when the one that it reverts has ended undoes nothing of it: it ends the next
-    part of what that one ended.
+    A rollback undoes a change for good. A row of a price list that ends a promotion, or brings one
+    back, counts while it is valid: what it ends later, it has not ended yet.
     """
     by_id = {row.price_id: row for row in history}
     undone = set() if without is None else {without.seq}
-    for row in sorted(history, key=lambda price: -price.seq):
-        if row.reverts_price_id is not None and row.seq not in undone:
-            reverted = by_id[row.reverts_price_id]
-            if reverted.valid_to is None or row.valid_from < reverted.valid_to:
-                undone.add(reverted.seq)
+    begun = [row for row in history if row.valid_from <= begun_by]
+    for row in sorted(begun, key=lambda price: -price.seq):
+        if row.reverts_price_id is None or row.seq in undone:
+            continue
+        if row.source is PriceSource.ROLLBACK or _is_valid(row, at):
+            undone.add(_find_reverted(row, by_id).seq)
     return [
         row
-        for row in history
+        for row in begun
         if row.seq not in undone
         and row.reverts_price_id is None
         and row.source is not PriceSource.ROLLBACK
     ]
 
 
+def _find_reverted(row: Price, by_id: Mapping[str, Price]) -> Price:
+    """Return the row that another one undoes when it begins.
+
+    One row of the ledger reverts another: where the row that it names is not valid then, it goes on
+    with what that one did.
+    """
+    reverted = by_id[row.reverts_price_id or ""]
+    while reverted.reverts_price_id is not None and not _is_valid(reverted, row.valid_from):
+        reverted = by_id[reverted.reverts_price_id]
+    return reverted
+
+
+def _is_valid(price: Price, at: datetime) -> bool:
+    return price.valid_from <= at and (price.valid_to is None or at < price.valid_to)
+
+
 def find_price_at(history: Sequence[Price], at: datetime) -> Price | None:
     """Return the price of a history that is valid at `at`, None where none is."""
-    return max(_select_valid(history, at), key=_precedence, default=None)
-
-
-def list_valid_prices(history: Sequence[Price], at: datetime) -> list[Price]:
-    """Return the price that is valid at `at`, then the one beneath it that is valid when it ends,
-    and so on; without what begins after `at`."""
-    prices: list[Price] = []
-    for price in sorted(_select_valid(history, at), key=_precedence, reverse=True):
-        end = prices[-1].valid_to if prices else at
-        if end is not None and (price.valid_to is None or price.valid_to > end):
-            prices.append(price)
-    return prices
-
-
-def _select_valid(history: Sequence[Price], at: datetime) -> list[Price]:
-    return [
-        price
-        for price in history
-        if price.valid_from <= at and (price.valid_to is None or at < price.valid_to)
-    ]
+    valid = (price for price in history if _is_valid(price, at))
+    return max(valid, key=_precedence, default=None)
 
 
 def find_served_price(history: Sequence[Price], at: datetime) -> Price | None:

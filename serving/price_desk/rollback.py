@@ -17,7 +17,7 @@ from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
 from features.prices.promotions import find_promoted_category
 from features.prices.reduction_rule import ReductionRule
 from features.prices.restoring import build_restoring_rows, find_prices_before
-from features.prices.timeline import drop_change, is_effective
+from features.prices.timeline import is_effective
 from serving.access import find_objection
 from serving.database.audit_log import BUSINESS_TIME, AuditEntry, AuditLog, Decider
 from serving.price_desk.activation import settle_due
@@ -159,7 +159,7 @@ def _plan_rollback(
         raise Conflict("this change has ended by itself")
     if not is_effective(history, change, begins_at):
         raise Conflict("a later price is valid", hint="Roll that one back first")
-    before = find_prices_before(drop_change(history, change), begins_at, change.valid_to)
+    before = find_prices_before(history, begins_at, change.valid_to, change)
     if not before:
         raise Conflict("no price came before this one", hint="File a new suggestion instead")
     return build_restoring_rows(history, change, before, begins_at, decider.now), before

@@ -226,7 +226,9 @@ def test_sql_and_python_agree_on_the_price_in_force(engine):
             )
             if in_force:
                 rest = [each for each in history if each != in_force]
-                without = find_price_at(drop_change(history, in_force), day(at))
+                without = find_price_at(
+                    drop_change(history, in_force, day(at), begun_by=day(at)), day(at)
+                )
                 assert [each for each in rest if is_effective(rest, each, day(at))] == (
                     [without] if without else []
                 )
