@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from features.contracts.arrays import Float32Array, ObjectArray
 from features.contracts.histories import UserHistory
@@ -89,6 +90,14 @@ class AppliedRule:
     effect: str
 
 
+class QueryMatch(NamedTuple):
+    """How far an item matches a text that was searched for (0 not at all, about 1 in full), and the
+    score that it has without that."""
+
+    degree: float
+    other_score: float
+
+
 @dataclass(frozen=True)
 class ScoredItem:
     """One item of a slate; `rank` starts at 1.
@@ -100,6 +109,7 @@ class ScoredItem:
     rules             the effects of rules on the item, when requested
     propensity        probability of the item at this rank given the ranks before; None where the
                       placement explores nothing
+    query_match       None where nothing was searched for, or no ranker scored
     """
 
     item_id: str
@@ -111,6 +121,7 @@ class ScoredItem:
     because_item_id: str | None = None
     rules: tuple[AppliedRule, ...] | None = None
     propensity: float | None = None
+    query_match: QueryMatch | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from features.contracts.errors import BadInput
-from features.contracts.recommendations import Reason, Slate
+from features.contracts.recommendations import QueryMatch, Reason, Slate
 from features.contracts.tables import TIMESTAMP
 from features.database import insert_new
 from features.database_tables import exposures, slates
@@ -66,6 +66,8 @@ ANSWERS = pa.schema(
         ("team", pa.list_(pa.string())),
     ]
 )
+# Of a search: for each item how far it matches, and the score that it has without that.
+_MATCH, _MATCH_DIGITS = "match", 4
 _LISTS = ("item_id", "reason", "propensity", "team")
 _COLUMNS = tuple(name for name in SLATES.names if name not in _LISTS)
 
@@ -78,6 +80,8 @@ class ShownItems:
     propensities   probability of the item at this rank given the ranks before it, 0 < p <= 1; the
                    product is the probability of the slate. None where nothing was drawn
     teams          the ranker that gave the item, where two are interleaved
+    matches        how far the item matches what was searched for, None for an item that no ranker
+                   scored; None where nothing was
 
     Raises BadInput when the lengths differ or a propensity is no probability.
     """
@@ -86,6 +90,7 @@ class ShownItems:
     reasons: tuple[str | None, ...]
     propensities: tuple[float, ...] | None = None
     teams: tuple[str | None, ...] | None = None
+    matches: tuple[QueryMatch | None, ...] | None = None
 
     @classmethod
     def of(cls, slate: Slate, teams: tuple[str | None, ...] | None = None) -> ShownItems:
@@ -94,16 +99,18 @@ class ShownItems:
         propensities = None
         if any(propensity is not None for propensity in drawn):
             propensities = tuple([1.0 if value is None else value for value in drawn])
+        matches = [item.query_match for item in slate.items]
         return cls(
             item_ids=tuple([item.item_id for item in slate.items]),
             reasons=tuple([item.reason.value for item in slate.items]),
             propensities=propensities,
             teams=teams,
+            matches=tuple(matches) if any(match is not None for match in matches) else None,
         )
 
     def __post_init__(self) -> None:
         n = len(self.item_ids)
-        for values in (self.reasons, self.propensities, self.teams):
+        for values in (self.reasons, self.propensities, self.teams, self.matches):
             if values is not None and len(values) != n:
                 raise BadInput(f"{len(values)} values for {n} items", where="slate")
         if self.propensities and not (min(self.propensities) > 0 and max(self.propensities) <= 1):
@@ -152,6 +159,10 @@ def encode_items(items: ShownItems) -> str:
         lists["propensity"] = items.propensities
     if items.teams is not None:
         lists["team"] = items.teams
+    if items.matches is not None:
+        lists[_MATCH] = [
+            match and [round(number, _MATCH_DIGITS) for number in match] for match in items.matches
+        ]
     return orjson.dumps(lists).decode()
 
 
@@ -193,6 +204,36 @@ def _read_table(connection: sa.Connection, query: sa.Select) -> pa.Table:
         lists = orjson.loads(values.pop("items"))
         rows.append(values | lists)
     return pa.Table.from_pylist(rows, SLATES)
+
+
+@dataclass(frozen=True)
+class LoggedSearch:
+    """The items of a given list that was ranked by a query, by rank; a None as in ShownItems."""
+
+    recommendation_id: str
+    item_ids: tuple[str, ...]
+    matches: tuple[QueryMatch | None, ...]
+
+
+def read_searches(
+    connection: sa.Connection, *, after: datetime, until: datetime
+) -> list[LoggedSearch]:
+    """Return the logged lists that a query ranked, after < shown_at <= until, oldest first."""
+    table = slates.c
+    query = (
+        sa.select(table.recommendation_id, table["items"])
+        .where(table.shown_at > after, table.shown_at <= until)
+        .where(table["items"].contains(f'"{_MATCH}":', autoescape=True))
+        .order_by(table.shown_at, table.recommendation_id)
+    )
+    searches = []
+    for recommendation_id, text in connection.execute(query):
+        lists = orjson.loads(text)
+        if _MATCH in lists:
+            matches = [None if match is None else QueryMatch(*match) for match in lists[_MATCH]]
+            item_ids = tuple(lists["item_id"])
+            searches.append(LoggedSearch(recommendation_id, item_ids, tuple(matches)))
+    return searches
 
 
 def read_answers(

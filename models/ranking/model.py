@@ -18,6 +18,8 @@ from models.retrieval.item_knn import ItemKnn
 from models.retrieval.visit_sources import VisitSources
 
 KIND = "recommendations"
+# What a full match of a query adds to a score, where no clicks have shown another weight.
+DEFAULT_QUERY_WEIGHT = 8.0
 
 # "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity
 # behind it; "association" is the rules between items alone; "sequence" learns from the order of
@@ -97,6 +99,8 @@ class RecommendationModel:
     visit_sources      propose the next items of a visit; None: there were too few visits
     visit_timezone     of the shop, in which the ranker of visits reads hours; None: it sees none
     sequence_sources   propose what is bought next; None: the same things are bought again
+    query_weight       what a full match of a query adds to a score, in the rankers' unit (log odds
+                       that the visitor prefers the item)
     """
 
     retrieval: Retrieval
@@ -110,6 +114,7 @@ class RecommendationModel:
     visit_sources: VisitSources | None = None
     visit_timezone: str | None = None
     sequence_sources: VisitSources | None = None
+    query_weight: float = DEFAULT_QUERY_WEIGHT
 
     @property
     def ranks_purchases(self) -> bool:
@@ -131,6 +136,7 @@ class RecommendationModel:
                 "user_columns": list(self.user_columns),
                 "policies": dict(self.policies),
                 "visit_timezone": self.visit_timezone,
+                "query_weight": self.query_weight,
                 "calibrations": {
                     task: calibration.to_meta() for task, calibration in self.calibrations.items()
                 },
@@ -190,6 +196,7 @@ class RecommendationModel:
             visit_sources=_load_sources(folder / "visit_sources"),
             visit_timezone=meta.get("visit_timezone"),  # none in older models
             sequence_sources=_load_sources(folder / "sequence_sources"),
+            query_weight=meta.get("query_weight", DEFAULT_QUERY_WEIGHT),
         )
 
 

@@ -190,7 +190,7 @@ class Reasons:
         such a score of source X is bought, and for a cart "support X", "confidence X" and "lift X"
         are of the rule from context item X.
         """
-        match = np.zeros(len(rows)) if scored.match is None else scored.match[rows]
+        match = scored.measure_match(rows)
         contributions = [
             {item.reason.value: item.score - added}
             for item, added in zip(items, match.tolist(), strict=True)

@@ -134,7 +134,7 @@ class Recommender:
         self._fixed_lists = make_fixed_lists(catalogue)
         self._popular = FixedListScorer(self._fixed_lists["popular"])
         ranking = self._ranking = CandidateRanking(model, catalogue, self._reasons)
-        self._given_list = GivenListScorer(catalogue, ranking, self._visits)
+        self._given_list = GivenListScorer(catalogue, ranking, self._visits, model.query_weight)
         self._scorers: dict[ScorerName, Scorer] = {
             "all": self._make_ranked_scorer("all", ranking),
             "new": self._make_ranked_scorer("new", ranking),

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array, ObjectArray
-from features.contracts.recommendations import Reason
+from features.contracts.recommendations import QueryMatch, Reason
 from models.compiled.top_items import best_allowed_rows
 from models.ranking.cart import Cart
 from models.ranking.model import RankingTask
@@ -27,7 +27,8 @@ class ScoredItems:
     task     the ranker's
     cart     the cart whose association rules were followed
     visit    the visit whose sources proposed the items
-    match    what the text that was searched for adds to each score
+    match    how far each item matches the text that was searched for; None where there is none
+    match_weight   what a full match has added to a score
     explain_rows   returns the reasons of rows of `matrix`, which replace those in `reasons`: the
                    reasons of only a few of many candidates are needed
     """
@@ -40,6 +41,7 @@ class ScoredItems:
     cart: Cart | None = None
     visit: BoundVisit | None = None
     match: Float64Array | None = None
+    match_weight: float = 0.0
     explain_rows: Callable[[Int64Array], ObjectArray] | None = None
 
     @classmethod
@@ -59,6 +61,22 @@ class ScoredItems:
             ranked = np.flatnonzero(rows < len(self.matrix))
             reasons[ranked] = self.explain_rows(rows[ranked])
         return [_REASON_OF_VALUE[reason] for reason in reasons]
+
+    def find_query_match(self, row: int) -> QueryMatch | None:
+        """Return how far a row matches the text; None where no ranker scored it, or none is
+        searched for."""
+        if self.match is None or self.matrix is None or row >= len(self.match):
+            return None
+        degree = float(self.match[row])
+        return QueryMatch(degree, float(self.scores[row]) - self.match_weight * degree)
+
+    def measure_match(self, rows: Int64Array) -> Float64Array:
+        """Return what the text that was searched for has added to the score of each of `rows`."""
+        added = np.zeros(len(rows))
+        if self.match is not None:
+            known = rows < len(self.match)
+            added[known] = self.match_weight * self.match[rows[known]]
+        return added
 
     def order_rows(self, rows: Int64Array) -> Int64Array:
         """Return `rows` by score, the highest first; equal scores by position."""

@@ -36,6 +36,7 @@ from training.recommendations.leave_one_out import (
 )
 from training.recommendations.model_fitting import fit_cart_ranker, fit_model
 from training.recommendations.purchases import read_purchases
+from training.recommendations.query_weight import add_query_weight
 from training.recommendations.snapshots import (
     Snapshot,
     TrainingContext,
@@ -75,7 +76,8 @@ def train(
     config = shrink_windows(facts, config, end)
     context = TrainingContext(facts, settings, config, progress)
     trained = _train_on_purchases(context, end, refit=refit)
-    return add_visits(context, trained, end, refit=refit)
+    trained = add_visits(context, trained, end, refit=refit)
+    return add_query_weight(context, trained, end)
 
 
 def _train_on_purchases(

@@ -10,13 +10,14 @@ import numpy as np
 from features.contracts.arrays import Float64Array, Int64Array
 from features.contracts.recommendations import Reason, RecommendationQuery, ScoredItem
 from models.ranking.catalogue import Catalogue
+from models.ranking.model import DEFAULT_QUERY_WEIGHT
 from models.ranking.scored_items import ScoredItems
 from models.ranking.scorers.candidate_ranking import CandidateRanking
 from models.ranking.scorers.next_items import VisitScorer
 from models.ranking.scorers.scorer import ScoringRequest
 
-# A full match against none, in the ranker's unit (log odds that the visitor prefers the item).
-_MATCH_WEIGHT = 8.0
+# Where no ranker knows the visitor, in the unit of popularity.
+_POPULARITY_MATCH_WEIGHT = DEFAULT_QUERY_WEIGHT
 
 
 class GivenListScorer:
@@ -27,9 +28,14 @@ class GivenListScorer:
     """
 
     def __init__(
-        self, catalogue: Catalogue, ranking: CandidateRanking, visits: VisitScorer | None
+        self,
+        catalogue: Catalogue,
+        ranking: CandidateRanking,
+        visits: VisitScorer | None,
+        query_weight: float,
     ) -> None:
         self._catalogue, self._ranking, self._visits = catalogue, ranking, visits
+        self._query_weight = query_weight
 
     def score(self, request: ScoringRequest) -> ScoredItems:
         """Score the items of the list that the catalogue knows."""
@@ -39,8 +45,12 @@ class GivenListScorer:
         if not request.query.search_text:
             return scored
         matches = self._catalogue.text_match.score(request.query.search_text)
-        match: Float64Array = _MATCH_WEIGHT * matches[scored.positions].astype(np.float64)
-        return replace(scored, scores=scored.scores + match, match=match)
+        match: Float64Array = matches[scored.positions].astype(np.float64)
+        is_ranked = scored.matrix is not None
+        weight = self._query_weight if is_ranked else _POPULARITY_MATCH_WEIGHT
+        return replace(
+            scored, scores=scored.scores + weight * match, match=match, match_weight=weight
+        )
 
     def _score_for_visitor(self, request: ScoringRequest, positions: Int64Array) -> ScoredItems:
         if self._visits is not None and self._visits.serves(request.visitor, request.policy):

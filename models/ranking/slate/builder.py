@@ -132,6 +132,7 @@ class DraftSlate:
                 reason=reason,
                 rules=rules if explain else None,
                 propensity=choice.propensity if self.explores else None,
+                query_match=scored.find_query_match(choice.row),
             )
             for rank, (choice, reason, rules) in enumerate(by_rank, 1)
         ]

@@ -165,9 +165,10 @@ def test_a_loaded_model_gives_the_same_slates(
         RecommendationModel.load(tmp_path), recommender.items, recommender.placements
     )
     assert loaded.recommend(make_queries(shoppers)) == recommender.recommend(make_queries(shoppers))
-    few = replace(model, candidates=Candidates(all=CandidateConfig(ease=1, als=1)))
+    few = replace(model, candidates=Candidates(all=CandidateConfig(ease=1, als=1)), query_weight=5)
     few.save(tmp_path / "few")
-    assert RecommendationModel.load(tmp_path / "few").candidates == few.candidates
+    again = RecommendationModel.load(tmp_path / "few")
+    assert (again.candidates, again.query_weight) == (few.candidates, 5)
     with pytest.raises(BadInput, match="no model here"):
         RecommendationModel.load(tmp_path / "elsewhere")
 
@@ -303,6 +304,17 @@ def test_what_was_searched_for_orders_a_given_list_and_the_visitor_what_matches_
             added = item.contributions.get("query", 0.0)
             assert (added > 0) == (item.item_id in coffee)
             assert item.score == pytest.approx(scores[item.item_id] + added)
+        lighter = replace(titled.model, query_weight=titled.model.query_weight / 4)
+        (less,) = Recommender(lighter, titled.items, titled.placements).recommend(
+            [replace(query, search_text="coffe")]
+        )
+        share = 1 if who.user_id is None else 4  # learnt of those whom a ranker knows
+        added_before = {item.item_id: item.contributions.get("query") for item in found.items}
+        for item in less.items:
+            assert item.contributions is not None
+            if item.item_id in coffee:
+                added = item.contributions["query"]
+                assert added == pytest.approx(added_before[item.item_id] / share)
 
 
 def test_a_given_list_keeps_what_was_bought_unless_the_query_leaves_it_out(

@@ -11,7 +11,8 @@ from features.contracts.clock import ClockWatch
 from features.database import engine as open_engine
 from features.database import reading, transaction
 from features.database_tables import slates
-from features.facts.slates import LoggedSlate, ShownItems, append
+from features.facts.slates import LoggedSlate, ShownItems, append, read_searches
+from models.ranking.model import DEFAULT_QUERY_WEIGHT
 from serving.recommendations.exposure_writer import ExposureWriter
 from tests.shops.clocks import FixedClock
 from tests.shops.served_shop import NOW, copy_shop, make_settings, run_shop
@@ -88,6 +89,26 @@ def test_a_share_leaves_out_only_what_nothing_needs(tiny_home, tmp_path, values,
         }
         shop.server.exposures.close()
         assert list_logged(shop.server.engine) == (needed if logs else set())
+
+
+def test_of_a_search_the_log_has_how_far_each_item_matches(tiny_home, tmp_path):
+    copy_shop(tiny_home, tmp_path / "home")
+    for shop in run_shop(make_settings(tmp_path / "home")):
+        body = {"user_id": "u00", "item_ids": ["wine", "milk", "beer", "nope"]}
+        shop.client.post("/v1/rank", json=body)
+        shop.client.post("/v1/rank", json={**body, "user_id": "nobody", "query": "beer"})
+        answer = shop.client.post("/v1/rank", json={**body, "query": "beer"}).json()
+        shop.server.exposures.close()
+        with reading(shop.server.engine) as connection:
+            far = timedelta(days=1)
+            (search,) = read_searches(connection, after=NOW - far, until=NOW + far)
+    assert search.recommendation_id == answer["recommendation_id"]
+    assert search.item_ids[0] == "beer"
+    assert search.matches[0].degree > 0.5
+    assert search.matches[3] is None  # the catalogue does not know it
+    for item, match in zip(answer["items"][:3], search.matches, strict=False):
+        added = DEFAULT_QUERY_WEIGHT * match.degree
+        assert item["score"] == pytest.approx(match.other_score + added, abs=0.01)
 
 
 def test_a_share_of_slates_is_logged(tiny_home, tmp_path):
