@@ -147,6 +147,7 @@ class Visits:
     returning  bool (n_visits,), whether the visitor had a visit in the four weeks before
     outcomes   int8 (n_actions,), what came of each: a number of OUTCOMES; it is not known before
                the visit has ended, and is learnt, never seen
+    users      str or None objects (n_visits,), whose visit it is where somebody was signed in
     """
 
     item_ids: ObjectArray
@@ -159,6 +160,7 @@ class Visits:
     devices: Int8Array
     returning: BoolArray
     outcomes: Int8Array
+    users: ObjectArray
 
     @classmethod
     def of_views(
@@ -176,6 +178,7 @@ class Visits:
             devices=np.full(len(items), -1, np.int8),
             returning=np.zeros(len(starts) - 1, bool),
             outcomes=np.zeros(len(items), np.int8),
+            users=np.full(len(starts) - 1, None, object),
         )
 
     def __len__(self) -> int:
@@ -212,6 +215,7 @@ class Visits:
             devices=self.devices[actions],
             returning=self.returning[rows],
             outcomes=self.outcomes[actions],
+            users=self.users[rows],
         )
 
     def take_first(self, visit: int, n: int) -> Visit:

@@ -43,7 +43,15 @@ ACTION_KINDS = {
     EventType.ADD_TO_CART.value: CARTED,
     EventType.ADD_TO_WISHLIST.value: WISHED,
 }
-_COLUMNS = ("item_id", "event_type", "session_id", "occurred_at", "visitor", "attributes")
+_COLUMNS = (
+    "item_id",
+    "event_type",
+    "session_id",
+    "occurred_at",
+    "visitor",
+    "user_id",
+    "attributes",
+)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -79,13 +87,14 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
     item_ids, items = number_texts(rows["item_id"])
     visitor_ids, visitors = number_texts(rows["visitor"])
     sessions = number_texts(rows["session_id"])[1]
+    user_ids, users = number_texts(rows["user_id"])
     types, type_numbers = number_texts(rows["event_type"])
     kinds = np.array([ACTION_KINDS[name] for name in types.tolist()], np.int8)[type_numbers]
     at_ms = to_milliseconds(rows["occurred_at"])
     seconds, devices = _read_details(rows["attributes"])
     order = np.lexsort((kinds, items, at_ms, visitors))
     visitors, at_ms, items = visitors[order], at_ms[order], items[order]
-    kinds, sessions = kinds[order], sessions[order]
+    kinds, sessions, users = kinds[order], sessions[order], users[order]
     seconds, devices = seconds[order], devices[order]
     first = _find_first_actions(visitors, at_ms, sessions)
     is_repeat = np.zeros(len(items), bool)  # a selection right before the view that it led to
@@ -104,6 +113,10 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
         devices=devices[kept],
         returning=_find_returning(visitors, at_ms)[first],
         outcomes=np.zeros(int(kept.sum()), np.int8),
+        # Of two who share a visitor's id, the one signed in who comes last in the order of ids.
+        users=np.array([*user_ids.tolist(), None], object)[
+            np.maximum.reduceat(users, np.flatnonzero(first))
+        ],
     )
     purchases = _select_purchases(known).to_pyarrow()
     bought = _Bought(

@@ -98,6 +98,8 @@ class RecommendationModel:
     buy_again      scores what is bought again; None: decayed frequency does
     visit_sources      propose the next items of a visit; None: there were too few visits
     visit_timezone     of the shop, in which the ranker of visits reads hours; None: it sees none
+    visits_of_buyers   whether what somebody who has bought looks at next is ranked by their visit,
+                       as that of a stranger, and not by their purchases
     sequence_sources   propose what is bought next; None: the same things are bought again
     query_weight       what a full match of a query adds to a score, in the rankers' unit (log odds
                        that the visitor prefers the item)
@@ -113,6 +115,7 @@ class RecommendationModel:
     buy_again: BuyAgain | None = None
     visit_sources: VisitSources | None = None
     visit_timezone: str | None = None
+    visits_of_buyers: bool = False
     sequence_sources: VisitSources | None = None
     query_weight: float = DEFAULT_QUERY_WEIGHT
 
@@ -125,6 +128,10 @@ class RecommendationModel:
         """Return the same model with other policies."""
         return replace(self, policies=policies)
 
+    def with_visits_of_buyers(self, value: bool) -> RecommendationModel:
+        """Return the same model with another `visits_of_buyers`."""
+        return replace(self, visits_of_buyers=value)
+
     def save(self, folder: Path) -> None:
         """Write one subfolder per source, one text file per ranker, and `model.json`."""
         write_meta(
@@ -136,6 +143,7 @@ class RecommendationModel:
                 "user_columns": list(self.user_columns),
                 "policies": dict(self.policies),
                 "visit_timezone": self.visit_timezone,
+                "visits_of_buyers": self.visits_of_buyers,
                 "query_weight": self.query_weight,
                 "calibrations": {
                     task: calibration.to_meta() for task, calibration in self.calibrations.items()
@@ -195,6 +203,7 @@ class RecommendationModel:
             buy_again=BuyAgain.load(folder / "buy_again") if has_buy_again else None,
             visit_sources=_load_sources(folder / "visit_sources"),
             visit_timezone=meta.get("visit_timezone"),  # none in older models
+            visits_of_buyers=meta.get("visits_of_buyers", False),
             sequence_sources=_load_sources(folder / "sequence_sources"),
             query_weight=meta.get("query_weight", DEFAULT_QUERY_WEIGHT),
         )

@@ -205,6 +205,7 @@ def _fit_and_evaluate(
 ) -> tuple[RecommendationModel, Evaluation]:
     """Fit at the cut of the last window before `end`, and evaluate on the purchases after it."""
     (window,) = windows(end, 1, context.config.window_weeks, context.settings.timezone)
+    _require_history(context, window)
     model = fit_model(context, window.cut)
     snapshot = context.snapshot(window.cut)
     relevant = find_relevant_items(context.facts, window, snapshot)
@@ -227,6 +228,20 @@ def _fit_and_evaluate(
         choices=_describe_targets(context, window.cut),
     )
     return model, evaluation
+
+
+def _require_history(context: TrainingContext, window: Window) -> None:
+    """Raise TooLittleData where there is no event before the windows that rankers learn from."""
+    config, timezone = context.config, context.settings.timezone
+    past = windows(window.cut, config.n_windows, config.window_weeks, timezone)
+    begin = min(earlier.cut for earlier in past)
+    first = context.facts.read("events").occurred_at.min().to_pyarrow().as_py()
+    if first >= begin:
+        raise TooLittleData(
+            f"the first event is of {first:%Y-%m-%d}, and rankers need events before "
+            f"{begin:%Y-%m-%d}, {config.n_windows} windows to learn from and one to evaluate",
+            hint="Import more history, or choose a later --until",
+        )
 
 
 def _describe_targets(context: TrainingContext, cut: datetime) -> dict[str, str]:

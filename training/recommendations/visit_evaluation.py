@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
+from features.contracts.calendar import DECAY_PER_WEEK
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
 from features.contracts.visits import OUTCOMES, Visit, Visits
@@ -43,6 +44,7 @@ class VisitWindow:
 
     is_known    bool (positions,), whether the visitor was there before the cut
     n_unknown   next items that nobody had looked at before the cut; they are left out
+    buyers      the histories of those who had bought, by user_id, as of the cut
     """
 
     visits: Visits
@@ -50,6 +52,18 @@ class VisitWindow:
     items: ItemFeatures
     is_known: BoolArray
     n_unknown: int
+    buyers: Mapping[str, UserHistory] = field(default_factory=dict)
+
+    @property
+    def is_buyer(self) -> BoolArray:
+        """Whether the visit is of somebody who had bought (positions,)."""
+        users = self.visits.users[[position.visit for position in self.positions]].tolist()
+        return np.array([user in self.buyers for user in users], bool)
+
+    def select(self, rows: Int64Array) -> VisitWindow:
+        """Return the window with some of its positions."""
+        chosen = [self.positions[row] for row in rows.tolist()]
+        return replace(self, positions=chosen, is_known=self.is_known[rows])
 
     def rank_served(self, model: RecommendationModel) -> Int64Array:
         """Return the rank (positions,) of each next item in the slate, DEPTH + 1 where it is in
@@ -57,7 +71,8 @@ class VisitWindow:
         recommender = Recommender(model, self.items, _PLACEMENTS)
         ranks = np.full(len(self.positions), DEPTH + 1)
         for n, (visit, action) in enumerate(self.positions):
-            history = make_history(self.visits.take_first(visit, action))
+            buyer = self.buyers.get(self.visits.users[visit])
+            history = make_history(self.visits.take_first(visit, action), buyer)
             (item_ids,) = recommender.recommend_ids([RecommendationQuery(history, "home", DEPTH)])
             target = self.visits.item_ids[self.visits.items[self.visits.starts[visit] + action]]
             matches = np.flatnonzero(item_ids == target)
@@ -97,17 +112,22 @@ class VisitEvaluation:
     data: Mapping[str, str | int]
 
 
-def make_history(visit: Visit) -> UserHistory:
-    """Return the history of a stranger of whom only the present visit is known."""
+def make_history(visit: Visit, buyer: UserHistory | None = None) -> UserHistory:
+    """Return the history of a visit: of a stranger, of whom nothing else is known, or of a buyer,
+    whose history is as of an earlier time."""
     now = EPOCH + timedelta(milliseconds=visit.at_ms[0])
     viewed: dict[str, int] = {}
     for item_id, at_ms in zip(visit.item_ids, visit.at_ms, strict=True):
         viewed.setdefault(item_id, at_ms // 1000)
+    if buyer is None:
+        known = UserHistory.unknown(now)
+    else:
+        for item_id, at in zip(buyer.viewed_item_ids, buyer.viewed_at, strict=True):
+            viewed.setdefault(item_id, at)
+        faded = np.float32(DECAY_PER_WEEK ** ((now - buyer.as_of) / timedelta(weeks=1)))
+        known = replace(buyer, as_of=now, decayed_frequency=buyer.decayed_frequency * faded)
     return replace(
-        UserHistory.unknown(now),
-        viewed_item_ids=tuple(viewed),
-        viewed_at=tuple(viewed.values()),
-        visit=visit,
+        known, viewed_item_ids=tuple(viewed), viewed_at=tuple(viewed.values()), visit=visit
     )
 
 
@@ -227,6 +247,8 @@ def _make_tables(
         "known visitors": window.is_known,
         "strangers": ~window.is_known,
     }
+    if window.buyers:
+        parts["buyers"] = window.is_buyer
     outcomes = visits.outcomes[actions]
     if outcomes.any():
         parts |= {f"ended as {name}": outcomes == number for number, name in enumerate(OUTCOMES)}

@@ -13,7 +13,7 @@ import numpy as np
 from features.contracts.errors import TooLittleData
 from features.contracts.seeds import generator
 from features.contracts.visits import OUTCOMES, Visits
-from features.online.histories import compute_offline_items
+from features.online.histories import compute_offline_histories, compute_offline_items
 from models.ranking.model import Policy, RecommendationModel
 from training.non_inferiority import UnitValues
 from training.recommendations.learning_targets import format_weights
@@ -35,6 +35,7 @@ from training.recommendations.visit_training import (
     read_visits,
     split_visits,
 )
+from training.recommendations.visits_of_buyers import choose_for_buyers
 from training.results import Evaluation, Trained
 
 SESSIONS = "sessions"
@@ -72,6 +73,7 @@ def add_visits(
         served = trained.served if fitted is None else fitted.attach_to(trained.served)
         if evaluated.evaluation is not None:
             served = _with_visit_policy(served, evaluated.evaluation.policy)
+        served = served.with_visits_of_buyers(evaluated.model.visits_of_buyers)
 
     def measure(folder: Path | None) -> Mapping[str, UnitValues]:
         if folder is None:  # what was measured before did not know the visits yet
@@ -108,12 +110,14 @@ def fit_and_evaluate(
     if not window.positions:
         return EvaluatedVisits(model, fitted, None, window, SourceChoice(model))
     sources = choose_sources(context, model, fitted, window)
-    model = sources.model
+    buyers = choose_for_buyers(sources.model, window)
+    model = sources.model.with_visits_of_buyers(buyers.by_visit)
     context.progress(f"slates of {len(window.positions):,} next items, ours and the baselines'")
     rng = generator(context.settings.seed, "bootstrap visits")
     baselines = fit_baselines(known, fitted.tuning, fitted.config.session_knn)
     evaluation = evaluate_visits(window, model, baselines, rng, cut)
     model = _with_visit_policy(model, evaluation.policy)
+    sources = replace(sources, choices={**sources.choices, **buyers.choices})
     return EvaluatedVisits(model, fitted, evaluation, window, sources)
 
 
@@ -207,5 +211,13 @@ def _make_window(
     per_buyer = context.settings.orders_per_buyer
     items = compute_offline_items(context.facts, cut, orders_per_buyer=per_buyer)
     visitors = later.visitors[[position.visit for position in positions]]
-    n_unknown = len(drawn) - len(positions)
-    return VisitWindow(later, positions, items, np.isin(visitors, known.visitors), n_unknown)
+    users = {later.users[position.visit] for position in positions} - {None}
+    histories = compute_offline_histories(context.facts, cut, sorted(users)) if users else {}
+    return VisitWindow(
+        visits=later,
+        positions=positions,
+        items=items,
+        is_known=np.isin(visitors, known.visitors),
+        n_unknown=len(drawn) - len(positions),
+        buyers={user: history for user, history in histories.items() if len(history.item_ids)},
+    )

@@ -20,7 +20,7 @@ from models.ranking.visitor import Visitor
 class VisitScorer:
     """Ranks what a visitor looks at next, by the ranker of visits or the source that beat it.
 
-    It serves visitors of whom only the present visit is known.
+    It serves visitors of whom only the present visit is known, and buyers where the model says so.
     """
 
     def __init__(self, model: RecommendationModel, catalogue: Catalogue) -> None:
@@ -33,14 +33,15 @@ class VisitScorer:
         self._policy = model.policies["visit"]
 
     def serves(self, visitor: Visitor, policy: Policy | None) -> bool:
-        """Return whether the visit is all that is known: nothing was bought, or nothing is learnt
-        from purchases.
+        """Return whether the visit decides: nothing was bought, nothing is learnt from purchases,
+        or visits say more than these of what buyers look at next.
 
         policy   of the request, where it has one: another than that of visits is not theirs
         """
         if policy not in (None, "ranker", self._policy):
             return False
-        if len(visitor.bought) and self._model.ranks_purchases:
+        by_purchases = self._model.ranks_purchases and not self._model.visits_of_buyers
+        if len(visitor.bought) and by_purchases:
             return False
         return self._candidates.can_bind(visitor.history.visit)
 

@@ -157,5 +157,7 @@ def test_without_history_before_the_cut_the_message_says_so(tmp_path: Path) -> N
     with pytest.raises(BadInput, match="no events"):
         evaluate(*empty, CONFIG, until=None, progress=lambda _: None)
     young = write_shop(tmp_path / "young", [make_purchase("u1", "i01", END - timedelta(days=2))])
-    with pytest.raises(BadInput, match="nobody bought anything before the cut"):
+    with pytest.raises(
+        BadInput, match="the first event is of 2024-05-04, and rankers need events before"
+    ):
         evaluate(*young, CONFIG, until=None, progress=lambda _: None)
