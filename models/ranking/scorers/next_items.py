@@ -6,8 +6,9 @@ import numpy as np
 
 from features.contracts.arrays import Int64Array
 from features.contracts.errors import BadInput
+from features.contracts.histories import UserHistory
 from features.contracts.recommendations import Reason
-from features.contracts.visits import find_purchases
+from features.contracts.visits import SILENCE_MS, find_purchases
 from models.ranking.catalogue import Catalogue
 from models.ranking.current_visit import N_FOCUS_CANDIDATES
 from models.ranking.model import Policy, RecommendationModel
@@ -40,9 +41,10 @@ class VisitScorer:
         """
         if policy not in (None, "ranker", self._policy):
             return False
-        by_purchases = self._model.ranks_purchases and not self._model.visits_of_buyers
-        if len(visitor.bought) and by_purchases:
-            return False
+        if len(visitor.bought) and self._model.ranks_purchases:
+            follows_visit = self._model.visits_of_buyers and _goes_on(visitor.history)
+            if not follows_visit:
+                return False
         return self._candidates.can_bind(visitor.history.visit)
 
     def score(self, request: ScoringRequest) -> ScoredItems:
@@ -76,6 +78,13 @@ class VisitScorer:
         matrix = self._candidates.make_columns(bound, positions)
         scores = self._model.rankers["visit"].score(matrix)
         return ScoredItems(positions, scores, reasons, matrix=matrix, task="visit", visit=bound)
+
+
+def _goes_on(history: UserHistory) -> bool:
+    """Return whether the last look is no longer ago than a visit may be silent, by the whole hour
+    that features are as of."""
+    latest = history.visit.at_ms[:1]
+    return bool(latest) and latest[0] >= history.as_of.timestamp() * 1000 - SILENCE_MS
 
 
 class SequenceScorer:

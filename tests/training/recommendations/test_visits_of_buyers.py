@@ -34,6 +34,7 @@ from training.recommendations.visit_evaluation import make_history
 from training.recommendations.visits_of_buyers import choose_for_buyers
 
 N_USERS, N_VISITS, DAYS = 30, 700, 60
+PLACEMENTS = {"home": Placement("all")}
 
 
 def make_browsing_buyers() -> list[dict[str, Any]]:
@@ -131,7 +132,7 @@ def test_a_buyer_who_browses_sees_what_the_visit_leads_to(tmp_path: Path) -> Non
     assert table.n_users[table.columns.index("buyers")] > 100
 
     items = compute_offline_items(facts, END)
-    recommender = Recommender(model, items, {"home": Placement("all")})
+    recommender = Recommender(model, items, PLACEMENTS)
     buyers = compute_offline_histories(facts, END)
     leads = 0
     for number, user in enumerate(sorted(buyers)):
@@ -143,3 +144,8 @@ def test_a_buyer_who_browses_sees_what_the_visit_leads_to(tmp_path: Path) -> Non
         (slate,) = recommender.recommend_ids([query])
         leads += ITEM_IDS[(number + N_CHAINS) % N_ITEMS] in slate[:5]
     assert leads >= 0.8 * len(buyers)  # half of the looks go on along the chain
+    # The visit of yesterday is over: the purchases decide again.
+    over = RecommendationQuery(replace(query.history, as_of=END + timedelta(days=1)), "home", 10)
+    by_purchases = Recommender(model.with_visits_of_buyers(False), items, PLACEMENTS)
+    assert recommender.recommend([over]) == by_purchases.recommend([over])
+    assert recommender.recommend([query]) != by_purchases.recommend([query])
