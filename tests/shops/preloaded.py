@@ -1,5 +1,6 @@
 """What the programs of a shop import, most of a start: imported once, before they are forked."""
 
+import gc
 import os
 from importlib import import_module
 
@@ -20,3 +21,6 @@ for name in (
     "training.recommendations.task",
 ):
     import_module(name)
+
+gc.collect()
+gc.freeze()  # as the server does: a fork that looks at what was imported copies its memory
