@@ -13,7 +13,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 for name in (
     "anyio._backends._asyncio",
     "faiss",
-    "feast",
     "ibis.backends.duckdb.converter",
     "implicit",
     "lightgbm",
@@ -41,6 +40,8 @@ for name in (
 
 for name in import_module("serving.console.app").PAGES:
     import_module(f"serving.console.pages.{name}")
+
+import_module("features.online.feast_definitions").import_feast()
 
 # Loads what numba needs for any kernel.
 import_module("models.compiled.top_items").top_positions(np.ones(2, np.float32), 1)
