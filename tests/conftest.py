@@ -23,6 +23,8 @@ from configs.settings import Settings
 from features.database import engine as open_engine
 from features.database_tables import metadata
 from serving.database.migrate import upgrade
+from tests.shops.built_once import find_shared_folder
+from tests.shops.empty_registry import FOLDER, share_empty_registry
 from tests.shops.private_servers import POSTGRES_URL, open_schema
 
 # The first example may compile for seconds; no test is a time limit.
@@ -38,6 +40,13 @@ def pytest_collection_finish() -> None:
     """Leave what was imported out of every later collection, as the server does."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Registries of new shops begin as copies of one that MLflow made."""
+    os.environ[FOLDER] = str(find_shared_folder(tmp_path_factory))
+    share_empty_registry()
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,16 @@ from features.contracts.files import hold_lock
 
 def build_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
     """Return what `build` makes at a path of this name, in this process or in another one."""
-    folder = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # that of all workers
+    folder = find_shared_folder(factory)
     target, finished = folder / name, folder / f"{name}.finished"
     with hold_lock(folder / f"{name}.lock"):
         if not finished.exists():
             build(target)
             finished.touch()
     return target
+
+
+def find_shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of this run of the tests, for all of its workers."""
+    folder = factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder

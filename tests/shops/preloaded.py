@@ -46,5 +46,7 @@ import_module("features.online.feast_definitions").import_feast()
 # Loads what numba needs for any kernel.
 import_module("models.compiled.top_items").top_positions(np.ones(2, np.float32), 1)
 
+import_module("tests.shops.empty_registry").share_empty_registry()
+
 gc.collect()
 gc.freeze()  # as the server does: a fork that looks at what was imported copies its memory
