@@ -61,11 +61,12 @@ class Registry:
     @cached_property
     def _client(self) -> MlflowClient:
         if self._answer_seconds is None or self._file is not None:
-            return self._open_client()
-        timed = TimedClient(self._open_client, self._answer_seconds, _hide_credentials(self.url))
+            return self.open_client()
+        timed = TimedClient(self.open_client, self._answer_seconds, _hide_credentials(self.url))
         return cast("MlflowClient", timed)
 
-    def _open_client(self) -> MlflowClient:
+    def open_client(self) -> MlflowClient:
+        """Return a new client of the registry; a file that is not there is made."""
         os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         if self._file is not None:
             self._home.mkdir(parents=True, exist_ok=True)

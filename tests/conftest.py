@@ -6,8 +6,10 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as serving/cli/main.py sets it, for the tests
 # Servers of tests speak plain HTTP; to read all certificates takes a client longer than a request.
-os.environ.setdefault("SSL_CERT_DIR", __file__.rpartition("/")[0])
+os.environ["SSL_CERT_DIR"] = __file__.rpartition("/")[0]
+os.environ.pop("SSL_CERT_FILE", None)  # would win over the folder
 
+import gc
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -21,11 +23,30 @@ from configs.settings import Settings
 from features.database import engine as open_engine
 from features.database_tables import metadata
 from serving.database.migrate import upgrade
+from tests.shops.built_once import find_shared_folder
+from tests.shops.empty_registry import FOLDER, share_empty_registry
 from tests.shops.private_servers import POSTGRES_URL, open_schema
 
 # The first example may compile for seconds; no test is a time limit.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
+
+# A shop's libraries hold half a million objects. Python looks at them all again and again: a tenth
+# of the time of the tests.
+gc.set_threshold(50_000, 20, 50)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of every later collection, as the server does."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Registries of new shops begin as copies of one that MLflow made."""
+    os.environ[FOLDER] = str(find_shared_folder(tmp_path_factory))
+    share_empty_registry()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -125,11 +124,7 @@ def tracking_run(
     tags: Mapping[str, str],
 ) -> Iterator[TrackingRun]:
     """Open an MLflow run under the experiment `name`; it ends as FAILED when the body raises."""
-    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    settings.home.mkdir(parents=True, exist_ok=True)
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=registry.url, registry_uri=registry.url)
+    client = registry.open_client()
     # A tracking server chooses where artifacts are kept; with a bare database they are kept in the
     # state folder.
     is_server = registry.url.startswith(("http://", "https://"))

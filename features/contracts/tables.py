@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -110,7 +111,7 @@ class TableSchema:
         """Whether a column holds amounts, which are converted by the currency of a zone."""
         return any(column.kind in (Kind.MONEY, Kind.UNIT_MONEY) for column in self.columns)
 
-    @property
+    @cached_property
     def arrow(self) -> pa.Schema:
         """The stored schema: every column, then `attributes`."""
         fields = [

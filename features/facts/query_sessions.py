@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
-import ibis
 
 from features.contracts.texts import sql_literal
 
@@ -27,7 +26,9 @@ def open_session(spill: Path) -> Backend:
     session = _open_database(spill, os.getpid()).cursor()
     # Standard output is for answers: `--json` is read by programs.
     session.execute("SET enable_progress_bar = false")
-    backend: Backend = ibis.duckdb.from_connection(session)  # sets the time zone
+    from features.facts.compiled_queries import CompiledQueries
+
+    backend: Backend = CompiledQueries.from_connection(session)  # sets the time zone
     return backend
 
 

@@ -19,6 +19,8 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -64,12 +66,28 @@ def project_name(version: str) -> str:
     return f"shopwright_{version}"
 
 
+@cache
+def import_feast() -> None:
+    """Import Feast without the checks that it adds to all of its methods: more than half of the
+    time."""
+    import typeguard
+
+    os.environ["FEAST_USAGE"] = "False"
+    typechecked = typeguard.typechecked
+    typeguard.typechecked = lambda target: target  # type: ignore[assignment]
+    try:
+        with suppress_output():
+            import_module("feast")
+    finally:
+        typeguard.typechecked = typechecked
+
+
 def open_store(location: StoreLocation, answer_seconds: float = WRITE_SECONDS) -> FeatureStore:
     """Return the feature store at `location`; it sends no usage reports.
 
     Redis has `answer_seconds` to connect, and again for each answer; nothing is tried twice.
     """
-    os.environ["FEAST_USAGE"] = "False"
+    import_feast()
     with suppress_output():
         from feast import FeatureStore, RepoConfig
 

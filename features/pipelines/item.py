@@ -292,15 +292,15 @@ def _join_parts(
 ) -> ir.Table:
     """Return the columns of all parts beside the items of `base`, with texts of the catalogue."""
 
-    def join_part(left: ir.Table, right: ir.Table) -> ir.Table:
-        extra = [name for name in right.columns if name != "item_id"]
-        joined = left.left_join(right, left.item_id == right.item_id)
-        return joined.select(
-            *(left[name] for name in left.columns), *(right[name] for name in extra)
-        )
-
-    texts = items.select("item_id", "category", "brand")
-    joined = reduce(join_part, [texts, *parts], base)
+    parts = [items.select("item_id", "category", "brand"), *parts]
+    # One selection from all: Ibis looks through every column again for each selection.
+    joined = reduce(
+        lambda left, part: left.left_join(part, base.item_id == part.item_id), parts, base
+    )
+    joined = joined.select(
+        *(base[name] for name in base.columns),
+        *(part[name] for part in parts for name in part.columns if name != "item_id"),
+    )
     values: dict[str, ir.Value] = {}
     for name in columns:
         if name not in joined.columns:

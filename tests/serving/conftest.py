@@ -15,21 +15,26 @@ from features.database import transaction
 from features.facts.facts import Facts
 from serving.database.migrate import upgrade
 from serving.experiments.repository import ExperimentState, ExperimentStates
+from tests.shops.built_once import build_once
 from tests.shops.served_shop import NOW, build_shop, copy_shop, make_settings, run_shop
 from tests.shops.three_items import write_three_items
 
 
 @pytest.fixture(scope="session")
 def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop, built and not to be changed; its experiment on the home page runs."""
+    """The shop, not to be changed; its experiment on the home page runs."""
     home = tmp_path_factory.mktemp("tiny") / "home"
+    copy_shop(build_once(tmp_path_factory, "tiny_shop", _build_tiny_shop), home)
+    return home
+
+
+def _build_tiny_shop(home: Path) -> None:
     build_shop(home)
     opened = open_engine(Settings(home=home))
     upgrade(opened)
     with transaction(opened) as connection:
         ExperimentStates(connection).set("home_ranker", ExperimentState("running", None), NOW)
     opened.dispose()
-    return home
 
 
 @pytest.fixture

@@ -37,7 +37,8 @@ PATIENCE_MS = 30_000  # for what a page shows, on a busy machine
 LIST_TRIES = 4
 expect.set_options(timeout=PATIENCE_MS)
 # The browser's address bar draws its list in two pages of its own, anew for each window: four times
-# the cost of the window. The others are those that Playwright names: the last flag counts alone.
+# the cost of the window. A spare renderer is started for the next window, which has its own. The
+# others are those that Playwright names: the last flag counts alone.
 UNUSED_FEATURES = (
     "WebUIOmniboxPopup",
     "WebUIOmniboxAimPopup",
@@ -53,6 +54,7 @@ UNUSED_FEATURES = (
     "OptimizationHints",
     "PaintHolding",
     "PreconnectToSearch",
+    "SpareRendererForSitePerProcess",
     "ThirdPartyStoragePartitioning",
 )
 FLAGS = [

@@ -1,4 +1,5 @@
-"""`shopwright ARGUMENTS` in a process of its own, forked from one that has imported the program.
+"""Processes of their own, forked from one that has imported the program: `shopwright ARGUMENTS`,
+and modules of tests that are killed.
 
 Importing is most of what a short command costs. What a cold start does is tested by
 tests/serving/cli/test_startup.py.
@@ -9,13 +10,15 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
+import runpy
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Protocol, TextIO
 
 PRELOADED = "tests.shops.preloaded"
 _forkserver = multiprocessing.get_context("forkserver")
@@ -72,6 +75,30 @@ def run_program(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, 
         stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
         code = start_program(arguments, env, stdout, stderr).wait()
         return code, stdout.read_text(), stderr.read_text()
+
+
+def start_module(
+    name: str, arguments: Sequence[str], env: Mapping[str, str]
+) -> tuple[ForkedProgram, TextIO]:
+    """Start a module, as `python -m` does; return it with what it prints."""
+    reader, writer = _forkserver.Pipe(duplex=False)
+    process = _forkserver.Process(
+        target=_run_module, args=(name, list(arguments), dict(env), writer)
+    )
+    process.start()
+    writer.close()
+    return ForkedProgram(process), os.fdopen(os.dup(reader.fileno()))
+
+
+def _run_module(name: str, arguments: list[str], env: dict[str, str], printed: Connection) -> None:
+    """Become the module: its output, environment and arguments."""
+    assert PRELOADED in sys.modules, f"{PRELOADED} could not be imported"
+    os.dup2(printed.fileno(), 1)
+    printed.close()
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = [name, *arguments]
+    runpy.run_module(name, run_name="__main__")
 
 
 def _run(arguments: list[str], env: dict[str, str], files: tuple[str, str], folder: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -176,15 +178,31 @@ def _connect(keys: KeyService, name: str, scopes: Sequence[str], address: str) -
     return httpx.Client(base_url=address, headers=headers, timeout=120)
 
 
+class _Server(uvicorn.Server):
+    """A server that stops at once: its clients are closed before."""
+
+    async def main_loop(self) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        await self._stopped.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopped.set)
+
+
 @contextmanager
 def _run_server(app: FastAPI) -> Iterator[str]:
     """Run the application on a free port and yield its address."""
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
-    running = uvicorn.Server(config)
+    running = _Server(config)
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
     while not running.started:
         time.sleep(0.01)
     yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
-    running.should_exit = True
+    running.stop()
     thread.join(30)
+    assert not thread.is_alive()

@@ -28,12 +28,12 @@ from models.demand.uncertainty.aggregates import (
     LevelSpreads,
 )
 from models.demand.uncertainty.counts import CountDistribution
-from models.digests import write_digests
+from models.digests import read_digest, write_digests
 from models.ranking.calibration import fit_calibration
 from models.ranking.columns import column_names
 from models.ranking.lambdarank import GroupedRows, RankerConfig, fit_ranker
 from models.ranking.model import TASKS, Candidates, RecommendationModel, Retrieval
-from models.registry import Registry
+from models.registry import Registry, Version
 from models.retrieval.als import AlsConfig, fit_als
 from models.retrieval.association import AssociationConfig, fit_association
 from models.retrieval.ease import EaseConfig, fit_ease
@@ -42,7 +42,7 @@ from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
 from serving.access import SCOPES
 from serving.app import create_app
 from serving.keys.service import KeyService
-from serving.models.version_loader import VersionLoader
+from serving.models.served_versions import ServedVersion, ServedVersions
 from tests.shops.event_tables import make_table
 from tests.shops.fitted_responses import make_fitted_response
 from tests.shops.price_desk import make_opening_price
@@ -194,8 +194,11 @@ def add_price_response(
     )
     folder = settings.home / "artifacts" / "pricing"
     model.save(folder)
+    write_digests(folder)
     registry = Registry(settings.mlflow_url, settings.home)
-    registry.promote("pricing", register_model(registry, "pricing", folder))
+    number = register_model(registry, "pricing", folder)
+    registry.promote("pricing", number)
+    note_as_tried(settings, registry.find_version("pricing", number), folder)
 
 
 def build_shop(home: Path) -> Settings:
@@ -230,11 +233,16 @@ def build_shop(home: Path) -> Settings:
     register_model(registry, "demand", home / "artifacts" / "demand")
     registry.promote("recommendations", "1")
     registry.promote("demand", "1")
-    # Every version is tried in a process of its own once; a copy of the shop knows that it was.
     for name in ("recommendations", "demand"):
         for version in registry.list_versions(name):
-            VersionLoader(settings, registry).load(version)
+            note_as_tried(settings, version, registry.fetch_files(version))
     return settings
+
+
+def note_as_tried(settings: Settings, version: Version, folder: Path) -> None:
+    """Record that a version served here: a server tries all others in a process of their own."""
+    served = ServedVersion.of(version, folder, read_digest(folder))
+    ServedVersions(settings.home).add(served)
 
 
 def copy_shop(home: Path, target: Path) -> None:

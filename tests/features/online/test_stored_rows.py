@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from configs.settings import Settings
 from features.facts.facts import Facts
-from features.online.feast_definitions import open_store
+from features.online.feast_definitions import import_feast, open_store
 from features.online.materialize import materialize
 from features.online.snapshots import current_version, locate_store
 from features.online.state_cache import StateCache
@@ -123,3 +123,10 @@ def test_states_are_kept_until_a_user_is_erased_and_the_oldest_goes_first(
         if kept.find(user, stamp) is None:
             kept.keep(user, state, stamp)
     assert [kept.find(user, stamp) is not None for user in ("a", "b", "c")] == [True, False, True]
+
+
+def test_feast_is_imported_without_checks_of_types() -> None:
+    import_feast()
+    from feast import Entity
+
+    assert "typeguard" not in Entity.__init__.__code__.co_names

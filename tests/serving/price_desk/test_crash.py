@@ -2,8 +2,6 @@
 there."""
 
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import timedelta
@@ -17,6 +15,7 @@ from serving.price_desk.activation import settle_due
 from serving.price_desk.decisions import decide_many
 from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.repository import Suggestions
+from tests.shops.forked_program import start_module
 from tests.shops.price_desk import (
     NOW,
     act_as_system,
@@ -30,10 +29,11 @@ def start(settings, how):
     environment = {**os.environ, "SHOPWRIGHT_HOME": str(settings.home)}
     if settings.database_url:
         environment["SHOPWRIGHT_DATABASE_URL"] = settings.database_url
-    command = [sys.executable, "-m", "tests.serving.price_desk.approve_until_killed", how]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    return process
+    process, printed = start_module(
+        "tests.serving.price_desk.approve_until_killed", [how], environment
+    )
+    assert printed.readline() == "ready\n"
+    return process, printed
 
 
 def approved(engine):
@@ -64,10 +64,10 @@ def test_a_killed_process_leaves_whole_approvals(engine, settings):
     ids = store_suggestions(engine, *(make_suggestion(f"item{n}") for n in range(200)))
     acknowledged: set[str] = set()
     for wanted in (1, 15):
-        process = start(settings, "singly")
-        acknowledged |= {process.stdout.readline().strip() for _ in range(wanted)}
+        process, printed = start(settings, "singly")
+        acknowledged |= {printed.readline().strip() for _ in range(wanted)}
         process.kill()
-        acknowledged |= set(process.stdout.read().split("\n")[:-1])
+        acknowledged |= set(printed.read().split("\n")[:-1])
         process.wait()
         assert acknowledged <= approved(engine) < set(ids)
 
@@ -75,10 +75,10 @@ def test_a_killed_process_leaves_whole_approvals(engine, settings):
 @pytest.mark.parametrize("seconds", [0.02, pytest.param(0.15, marks=pytest.mark.slow)])
 def test_a_killed_bulk_approval_is_done_or_not_begun(engine, settings, seconds):
     ids = store_suggestions(engine, *(make_suggestion(f"item{n}") for n in range(3_000)))
-    process = start(settings, "bulk")
+    process, printed = start(settings, "bulk")
     time.sleep(seconds)
     process.kill()
-    said = process.stdout.read()
+    said = printed.read()
     process.wait()
     assert (
         approved(engine) in (set(), set(ids))
@@ -128,10 +128,10 @@ def test_a_killed_activation_or_rollback_is_done_or_not_begun_and_never_done_twi
     if how == "rollback":
         with transaction(engine) as connection:
             settle_due(connection, act_as_system(begins))
-    process = start(settings, how)
+    process, printed = start(settings, how)
     time.sleep(seconds)
     process.kill()
-    said = process.stdout.read()
+    said = printed.read()
     process.wait()
     statuses, actions, undone = read_statuses_and_actions(engine)
     assert statuses in ({before}, {after})
@@ -141,8 +141,8 @@ def test_a_killed_activation_or_rollback_is_done_or_not_begun_and_never_done_twi
     assert actions[action] == n_done
     assert undone == (n_done if how == "rollback" else 0)
     # Whoever does it again finishes it, once.
-    process = start(settings, how)
-    assert process.stdout.read() == "done\n"
+    process, printed = start(settings, how)
+    assert printed.read() == "done\n"
     process.wait()
     statuses, actions, _ = read_statuses_and_actions(engine)
     assert (statuses, actions[action]) == ({after}, count)
