@@ -229,8 +229,8 @@ class Backtest:
         steps = self._calibration_steps(origin - past_origin)
         means = self.predict_methods(past_origin, steps)
         weeks = np.array(steps, np.int64) + past_origin - 1
-        known, effects = self._planned_panel_at(origin), self.trees_at(past_origin).effects
-        drift = measure_past_drift(known, effects, past_origin, weeks)
+        known, trees = self._planned_panel_at(origin), self.trees_at(past_origin)
+        drift = measure_past_drift(known, trees.effects, trees.season_strength, past_origin, weeks)
         return self._compare(past_origin, steps, means, drift)
 
     @_cache_by_origin
