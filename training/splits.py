@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from statistics import median
+
+import ibis
 
 from configs.settings import Settings
 from features.contracts.calendar import add_weeks, find_week_start
 from features.contracts.errors import TooLittleData
 from features.contracts.tables import EventType
 from features.facts.facts import Facts
-from features.pipelines.expressions import before
+from features.pipelines.expressions import before, instant
 
 _LAST_DAYS = timedelta(days=2)  # of a week: a sale on one of them shows that the week is over
+_DAY = timedelta(days=1)
+_USUAL_WEEKS = 13  # before the last sale, by which it is known on which days the shop sells
 _WEEK = timedelta(weeks=1)
 _LATE_WEEKS = 1  # without sales before the present: data that come late, not a stop
 _FEW_WEEKS = 3  # below them the last week counts even if its last days have no sale
@@ -73,8 +78,10 @@ def span_of_sales(facts: Facts, until: datetime | None, settings: Settings) -> S
     """Return the sales before `until`, which is the present; None: the present ends with the data.
 
     A week with a sale on one of its last two days counts as over: a week that is still being filled
-    would look like a slump. Several weeks without any sale before the present count as weeks in
-    which nothing sold, but where the settings say until when the data are complete (data_until).
+    would look like a slump. Days at the end of a week on which the shop usually sells nothing, as
+    at weekends, are not among these days. Several weeks without any sale before the present count
+    as weeks in which nothing sold, but where the settings say until when the data are complete
+    (data_until).
     Raises TooLittleData without a whole week of sales, and where they are too long ago.
     """
     events = facts.read("events")
@@ -91,7 +98,7 @@ def span_of_sales(facts: Facts, until: datetime | None, settings: Settings) -> S
             "there are no purchases to learn from", hint="Import sales: shopwright import DIR"
         )
     timezone = settings.timezone
-    latest = row["last"] + _LAST_DAYS
+    latest = row["last"] + _LAST_DAYS + _measure_silent_days(events, row["last"], timezone)
     sold_until = find_week_start(latest if until is None else min(until, latest), timezone)
     present = sold_until if until is None else find_week_start(until, timezone)
     first_week = find_week_start(row["first"], timezone)
@@ -110,6 +117,21 @@ def span_of_sales(facts: Facts, until: datetime | None, settings: Settings) -> S
     span = SalesSpan(row["first"], row["last"], sold_until, end, present)
     _refuse_long_gap(span)
     return span
+
+
+def _measure_silent_days(events: ibis.Table, last: datetime, timezone: str) -> timedelta:
+    """Return how many days at the end of a week usually have no sale: 0 for a shop that always
+    sells, 2 for one that is closed at weekends. The week of the last sale does not count."""
+    recent = events.filter(events.occurred_at >= instant(last - _USUAL_WEEKS * _WEEK))
+    days = recent.group_by(day=recent.occurred_at.date()).aggregate(last=recent.occurred_at.max())
+    last_sales: dict[datetime, datetime] = {}
+    for sold_at in sorted(days.to_pyarrow()["last"].to_pylist()):
+        last_sales[find_week_start(sold_at, timezone)] = sold_at
+    last_sales.pop(find_week_start(last, timezone))
+    days_silent = [
+        (add_weeks(week, 1, timezone) - sold_at) / _DAY for week, sold_at in last_sales.items()
+    ]
+    return int(median(days_silent)) * _DAY if days_silent else timedelta()
 
 
 def _refuse_long_gap(span: SalesSpan) -> None:

@@ -19,6 +19,7 @@ from features.contracts.row_checks import CLOCK_SKEW, UNKNOWN_ZONE, ZoneRules
 from features.contracts.tables import EVENTS, ITEMS, PRICE_HISTORY, TABLES, USERS, TableSchema
 from features.contracts.texts import sql_literal
 from features.sources.advice import advise, find_examples
+from features.sources.doubtful_amounts import report_doubtful_amounts
 from features.sources.named_people import mark_rows_of
 from features.sources.newer_rows import keep_newer_rows
 from features.sources.quarantine import write_quarantine
@@ -79,6 +80,7 @@ def import_folder(
         tables[USERS.name] = keep_later_statements(users, facts, users_report, now)
     _refuse_many_bad_rows(report, settings, now)
     check_items(tables, facts, report, settings)
+    report_doubtful_amounts(tables, facts, report)
     report.count_zones(tables, settings)
     progress("writing tables")
     report.count_written(facts.write(tables, unknown_zones))

@@ -85,6 +85,11 @@ class TableReport:
     n_older                items and users left out, because the stored row has a later updated_at
     n_overwritten          items with an updated_at, as HTTP gives it, replaced by a row without one
     older, overwritten     the ids of the first of them
+    n_contradicting        events whose amount of the line is not that of a unit times the quantity
+    n_without_amount       purchases that say nothing of what was paid
+    paid_to_list           what purchases paid over the list price, their median, of zones in which
+                           that is far from 1
+    cost_above_price       items whose cost is above their list price, of zones in which most are
     """
 
     rows_read: int = 0
@@ -106,6 +111,10 @@ class TableReport:
     older: list[str] = field(default_factory=list)
     n_overwritten: int = 0
     overwritten: list[str] = field(default_factory=list)
+    n_contradicting: int = 0
+    n_without_amount: int = 0
+    paid_to_list: dict[str, float] = field(default_factory=dict)
+    cost_above_price: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -190,6 +199,10 @@ class ImportReport:
                     "older": table.older,
                     "n_overwritten": table.n_overwritten,
                     "overwritten": table.overwritten,
+                    "n_contradicting": table.n_contradicting,
+                    "n_without_amount": table.n_without_amount,
+                    "paid_to_list": table.paid_to_list,
+                    "cost_above_price": table.cost_above_price,
                 }
                 for name, table in self.tables.items()
             },

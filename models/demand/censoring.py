@@ -27,9 +27,14 @@ def find_censored_weeks(panel: DemandPanel) -> BoolArray:
     censored = _find_closed_weeks(panel)
     if panel.open_share is not None:
         censored |= panel.open_share[:, : panel.n_known] < _OPEN
-    if panel.in_stock is not None:
-        censored |= panel.in_stock < _IN_STOCK
-    return censored
+    return np.asarray(censored | find_unstocked_weeks(panel))
+
+
+def find_unstocked_weeks(panel: DemandPanel) -> BoolArray:
+    """Return N × n_known: weeks in which the item was not in stock all the time."""
+    if panel.in_stock is None:
+        return np.zeros(panel.units.shape, bool)
+    return np.asarray(panel.in_stock < _IN_STOCK)
 
 
 def _find_closed_weeks(panel: DemandPanel) -> BoolArray:

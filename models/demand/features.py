@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.contracts.arrays import BoolArray, Float32Array, Int64Array
+from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from models.demand.panel import PRICE_MEMORY, DemandPanel, sum_by_group
+from models.demand.seasons import knows_season, measure_season, sum_by_category
 
 SEASON_WEEKS = 52
 PRICES = ("price_to_list", "price_to_usual")  # the columns that fall when a planned price falls
@@ -30,12 +31,14 @@ class History:
     """What an origin knows of R series: each one's level and the same columns for all weeks ahead.
 
     rows    R, of the panel; None for all its series
+    units_by_category   C × origin, of the whole panel; None where no year before is known
     """
 
     origin: int
     rows: Int64Array | None
     base: Float32Array
     columns: dict[str, Float32Array]
+    units_by_category: Float64Array | None
 
     def select(self, values: Float32Array) -> Float32Array:
         """Return the rows of N values, or rows of N series."""
@@ -59,7 +62,10 @@ def summarize_history(panel: DemandPanel, origin: int, rows: Int64Array | None =
     for share in _DECAYS:
         columns[f"decayed_{share}"] = decay_mean(units, share) / base
     columns |= _intermittency_columns(units, base)
-    past = History(origin, rows, base.astype(np.float32), columns)
+    by_category = None
+    if knows_season(origin):
+        by_category = sum_by_category(panel.units[:, :origin], panel.groups[1])
+    past = History(origin, rows, base.astype(np.float32), columns, by_category)
     columns |= _group_columns(panel, past)
     columns |= _past_promotion_columns(panel, past, units)
     return past
@@ -83,6 +89,11 @@ def compute_level(units: Float32Array) -> Float32Array:
     return np.asarray(
         sum(share * _mean_of_last(units, n_weeks) for n_weeks, share in shares.items()), np.float32
     )
+
+
+def compute_levels_of_sums(units: Float64Array) -> Float64Array:
+    """Return the level of each row of sums over series, as of single series."""
+    return np.asarray(compute_level(units.astype(np.float32)), np.float64)
 
 
 def decay_mean(units: Float32Array, share: float) -> Float32Array:
@@ -243,3 +254,14 @@ def _season(panel: DemandPanel, past: History, target: int) -> Float32Array:
     then = past.select(panel.units[:, year - 1 : year + 2]).mean(axis=1)
     usual = past.select(panel.units[:, level - 4 : level]).mean(axis=1)
     return np.asarray((then + past.base * 0.25) / (usual + past.base * 0.25), np.float32)
+
+
+def season_factors(panel: DemandPanel, past: History, step: int, strength: float) -> Float32Array:
+    """Return R factors on the level at the origin by the season of each series' category.
+
+    strength   how far seasons come back, of fit_season_strength
+    """
+    if past.units_by_category is None or not strength:
+        return np.ones(len(past.base), np.float32)
+    season = measure_season(past.units_by_category, step, compute_levels_of_sums) ** strength
+    return past.select(season[panel.groups[1]].astype(np.float32))

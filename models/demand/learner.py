@@ -20,10 +20,18 @@ from features.contracts.seeds import generator
 from models.demand.baselines import tsb
 from models.demand.blend import DENSE, FITTED, TREES, TSB
 from models.demand.censoring import fill_censored_weeks, find_censored_weeks
-from models.demand.features import PRICES, History, build_features, summarize_history
+from models.demand.features import (
+    PRICES,
+    History,
+    build_features,
+    compute_levels_of_sums,
+    season_factors,
+    summarize_history,
+)
 from models.demand.level_drift import measure_drift
 from models.demand.panel import DemandPanel
 from models.demand.plan_horizon import hide_target_week
+from models.demand.seasons import fit_season_strength, knows_season, sum_by_category
 from models.demand.uncertainty.aggregates import NEAR
 from models.demand.week_effects import WeekEffects, fit_week_effects
 
@@ -83,12 +91,14 @@ class Trees:
     booster         None where too few weeks were known to learn from
     without_drift   it was fitted without the movement of the zones' levels, so their trend is
                     forecast apart; learners of an earlier release learnt it themselves
+    season_strength   how far the seasons of the categories come back
     """
 
     booster: lgb.Booster | None
     names: tuple[str, ...]
     effects: WeekEffects
     without_drift: bool = True
+    season_strength: float = 0.0
 
     def predict(self, panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
         """Return N × steps × FITTED means of the weeks after the panel's last known one.
@@ -103,7 +113,7 @@ class Trees:
         means[:, :, TSB] = tsb(panel.units.astype(np.float64))[:, None] * weeks
         drift = np.ones((panel.n_series, len(steps)))
         if self.without_drift:
-            drift = measure_drift(panel).forecast(steps)
+            drift = measure_drift(panel, self.season_strength).forecast(steps)
             means[:, :, TSB] *= drift
         if self.booster is None:
             return means
@@ -116,7 +126,8 @@ class Trees:
                     hint=f"Train again; the difference: {sorted(set(names) ^ set(self.names))}",
                 )
             relative = np.exp(self.booster.predict(matrix, raw_score=True, num_threads=_THREADS))
-            means[:, column, TREES] = past.base * weeks[:, column] * relative * drift[:, column]
+            level = past.base * season_factors(panel, past, step, self.season_strength)
+            means[:, column, TREES] = level * weeks[:, column] * relative * drift[:, column]
         return means
 
 
@@ -128,7 +139,9 @@ def fit_trees(panel: DemandPanel, config: FitConfig, seed: int) -> Trees:
     effects = fit_week_effects(fill_censored_weeks(panel))
     if panel.n_known < MIN_LEARNT_WEEKS:
         return Trees(None, (), effects)
-    data = _build_training_data(panel, effects.factors(panel), config, seed)
+    factors = effects.factors(panel)
+    strength = _fit_season_strength(panel, factors, config)
+    data = _build_training_data(panel, factors, config, seed, strength)
     trees = config.trees
     parameters = {
         "objective": "tweedie",
@@ -157,7 +170,20 @@ def fit_trees(panel: DemandPanel, config: FitConfig, seed: int) -> Trees:
         free_raw_data=True,
     )
     booster = lgb.train(parameters, dataset, num_boost_round=trees.n_trees)
-    return Trees(booster, tuple(data.names), effects)
+    return Trees(booster, tuple(data.names), effects, season_strength=strength)
+
+
+def _fit_season_strength(panel: DemandPanel, factors: Float32Array, config: FitConfig) -> float:
+    if not knows_season(panel.n_known):
+        return 0.0
+    whole = fill_censored_weeks(panel).divide_units(factors)
+    by_category = sum_by_category(whole.units, panel.groups[1])
+    origins = _learnt_origins(panel, config)
+    return fit_season_strength(by_category, origins, compute_levels_of_sums)
+
+
+def _learnt_origins(panel: DemandPanel, config: FitConfig) -> range:
+    return range(max(_MIN_ORIGIN, panel.n_known - config.memory_weeks), panel.n_known)
 
 
 @dataclass(frozen=True)
@@ -167,7 +193,7 @@ class _TrainingData:
     names      of F features
     features   R × F
     actual     R units sold
-    base       R, the level of the series, with the effect of the week
+    base       R, the level of the series, with the season and the effect of the week
     weight     R, how many series the row's stands for
     """
 
@@ -190,17 +216,21 @@ class _TrainingData:
 
 
 def _build_training_data(
-    panel: DemandPanel, factors: Float32Array, config: FitConfig, seed: int
+    panel: DemandPanel,
+    factors: Float32Array,
+    config: FitConfig,
+    seed: int,
+    season_strength: float,
 ) -> _TrainingData:
     """Return all weeks ahead if they fit in `max_rows`, else some of them, the near ones first."""
-    origins = range(max(_MIN_ORIGIN, panel.n_known - config.memory_weeks), panel.n_known)
+    origins = _learnt_origins(panel, config)
     if not panel.n_series:
         raise BadInput("no item was sold: there is nothing to learn from")
     rng = generator(seed, "demand rows")
     series, weights = _choose_series(panel, config.share_sparse, rng)
     uncensored, actual_units = ~find_censored_weeks(panel)[series], panel.units[series]
     whole = fill_censored_weeks(panel).divide_units(factors)
-    drift = measure_drift(whole).take(series)
+    drift = measure_drift(whole, season_strength).take(series)
     steps_per_origin = max(_MIN_STEPS, config.max_rows // (len(series) * len(origins)))
     n_rows = len(series) * len(origins) * min(steps_per_origin, config.horizon)
     share = min(1.0, config.max_rows / n_rows)
@@ -212,7 +242,8 @@ def _build_training_data(
             week = origin + step - 1
             names, matrix = _build_rows(whole, past, step, config.share_unplanned, rng)
             rows = np.flatnonzero((rng.random(len(series)) < share) & uncensored[:, week])
-            level = past.base * factors[series, week] * drift.factors(origin, week)
+            level = past.base * season_factors(whole, past, step, season_strength)
+            level *= factors[series, week] * drift.factors(origin, week)
             parts.append(
                 _TrainingData(
                     names=names,

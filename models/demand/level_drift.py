@@ -2,7 +2,8 @@
 
 All items of a shop sell more or less together as months go by. What moved in the training weeks
 says nothing about the weeks to come, so the learner sees each series beside its zone's movement;
-otherwise it would take one autumn's decline for the usual course of every forecast.
+otherwise it would take one autumn's decline for the usual course of every forecast. A season that
+comes back every year is no drift.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 
 from features.contracts.arrays import Float32Array, Float64Array, Int64Array
 from models.demand.censoring import fill_censored_weeks
-from models.demand.features import compute_level
+from models.demand.features import compute_levels_of_sums
 from models.demand.panel import DemandPanel, encode
+from models.demand.seasons import knows_season, measure_past_season, measure_season
 from models.demand.week_effects import WeekEffects
 
 _SMOOTHED = 2  # weeks on each side of a week over which the level of the zone is averaged
@@ -30,22 +32,31 @@ _PRIOR_UNITS = 100.0  # weekly units of a zone whose movement counts half, as mo
 
 @dataclass(frozen=True)
 class LevelDrift:
-    """Weekly units of each zone, zones × n_known, and the row of each of N series in them."""
+    """Weekly units of each zone, zones × n_known, and the row of each of N series in them.
+
+    season_strength   how far the seasons of earlier years come back, of fit_season_strength
+    """
 
     units: Float64Array
     zone: Int64Array
+    season_strength: float = 0.0
 
     def take(self, series: Int64Array) -> LevelDrift:
         """Return the drift of some series."""
-        return LevelDrift(self.units, self.zone[series])
+        return LevelDrift(self.units, self.zone[series], self.season_strength)
 
     def factors(self, origin: int, week: int) -> Float32Array:
         """Return N factors: the level around `week` over that known at `origin`.
 
         Levels of zones that sell little are noise: their factor is shrunk towards 1.
         """
-        before = _compute_levels(self.units[:, :origin])
+        before = compute_levels_of_sums(self.units[:, :origin])
         around = self.units[:, max(week - _SMOOTHED, origin) : week + _SMOOTHED + 1].mean(axis=1)
+        if self.season_strength and knows_season(origin):
+            season = measure_season(
+                self.units[:, :origin], week - origin + 1, compute_levels_of_sums
+            )
+            around = around / season**self.season_strength
         weight = _trust(before)
         with np.errstate(divide="ignore", invalid="ignore"):
             factor = np.where((before > 0) & (around > 0), (around / before) ** weight, 1.0)
@@ -58,20 +69,27 @@ class LevelDrift:
         as it is more than three standard errors from none, so most zones have none.
         """
         factors = np.ones((len(self.units), len(steps)))
-        weight = _trust(_compute_levels(self.units))
-        for row, units in enumerate(self.units[:, -_TREND_WEEKS:]):
+        weight = _trust(compute_levels_of_sums(self.units))
+        for row, units in enumerate(self._recent_units()):
             slope = _fit_trend(units)
             if slope:
                 line = np.exp(slope * np.arange(1.0 - len(units), 1.0))
-                level = _compute_levels(line[None])[0]
+                level = compute_levels_of_sums(line[None])[0]
                 ahead = slope * _DAMPING * (1 - _DAMPING ** np.array(steps)) / (1 - _DAMPING)
                 factor = np.exp(np.minimum(ahead, np.log(_MOST_GROWTH))) / level
                 factors[row] = factor ** weight[row]
         return np.asarray(factors[self.zone], np.float64)
 
-
-def _compute_levels(units: Float64Array) -> Float64Array:
-    return np.asarray(compute_level(units.astype(np.float32)), np.float64)
+    def _recent_units(self) -> Float64Array:
+        """Return the last weeks' units of each zone without their season; none where that is not
+        known of each of them."""
+        recent = self.units[:, -_TREND_WEEKS:]
+        if not self.season_strength:
+            return recent
+        season = measure_past_season(self.units, recent.shape[1])
+        if season is None:
+            return recent[:, :0]
+        return np.asarray(recent / season**self.season_strength, np.float64)
 
 
 def _trust(level: Float64Array) -> Float64Array:
@@ -100,19 +118,24 @@ def _fit_trend(units: Float64Array) -> float:
 
 
 def measure_past_drift(
-    panel: DemandPanel, effects: WeekEffects, origin: int, weeks: Int64Array
+    panel: DemandPanel,
+    effects: WeekEffects,
+    season_strength: float,
+    origin: int,
+    weeks: Int64Array,
 ) -> Float64Array:
     """Return N × weeks factors of known weeks after a past origin over those expected at it."""
     filled = fill_censored_weeks(panel).divide_units(effects.factors(panel))
-    drift = measure_drift(filled)
+    drift = measure_drift(filled, season_strength)
     factors = [drift.factors(origin, week) for week in weeks.tolist()]
-    expected = measure_drift(filled.truncate(origin)).forecast((weeks - origin + 1).tolist())
+    known = measure_drift(filled.truncate(origin), season_strength)
+    expected = known.forecast((weeks - origin + 1).tolist())
     return np.stack(factors, axis=1) / expected
 
 
-def measure_drift(panel: DemandPanel) -> LevelDrift:
+def measure_drift(panel: DemandPanel, season_strength: float = 0.0) -> LevelDrift:
     """Return the weekly units of each zone of a panel."""
     zone = encode(panel.zones.tolist())
     units = np.zeros((int(zone.max(initial=-1)) + 1, panel.n_known))
     np.add.at(units, zone, panel.units)
-    return LevelDrift(units, zone)
+    return LevelDrift(units, zone, season_strength)

@@ -212,6 +212,7 @@ class DemandModel:
                 "signals": list(effects.names),
                 "zones": list(effects.zones),
                 "without_drift": self.trees.without_drift,
+                "season_strength": self.trees.season_strength,
             },
         )
         booster = self.trees.booster
@@ -247,7 +248,11 @@ class DemandModel:
         )
         return cls(
             trees=Trees(
-                booster, tuple(meta["names"]), week_effects, bool(meta.get("without_drift", False))
+                booster,
+                tuple(meta["names"]),
+                week_effects,
+                bool(meta.get("without_drift", False)),
+                float(meta.get("season_strength", 0.0)),
             ),
             calibration=_restore_calibration(meta["calibration"], aggregates),
             rates=ItemRates(rates["zones"], rates["attributes"], rates["rates"], rates["waiting"]),

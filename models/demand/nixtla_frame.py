@@ -105,13 +105,14 @@ def fit_frame(df: ArrowFrame, config: FitConfig | None = None, seed: int = 17) -
     earlier = panel.truncate(origin)
     steps = tuple(range(1, NEAR + 1))
     trees = fit_trees(earlier, config, seed)
+    weeks = np.arange(origin, panel.n_known)
     past = PastForecasts(
         origin=origin,
         steps=steps,
         segments=segment_series(earlier),
         means=predict_all_methods(trees, earlier, steps),
         actual=panel.units[:, origin:].astype(np.float64),
-        drift=measure_past_drift(panel, trees.effects, origin, np.arange(origin, panel.n_known)),
+        drift=measure_past_drift(panel, trees.effects, trees.season_strength, origin, weeks),
     )
     model = DemandModel(
         trees=fit_trees(panel, config, seed),

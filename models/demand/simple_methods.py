@@ -31,6 +31,7 @@ from models.demand.planned_baseline import (
     gather_price_cuts,
     predict_plan_factors,
 )
+from models.demand.seasons import measure_season, sum_by_category
 
 _HALF_YEAR = 26
 _SLOW, _FAST = 0.1, 0.3  # shares by which a decaying mean forgets in a week
@@ -45,9 +46,7 @@ _EMPTY_WEEKS = 0.03, 0.999  # bounds of the chance of a week without a sale
 _MOST_SILENT = 60.0
 _THETA_SMOOTHING = 0.2
 _DAMPING, _TREND_SMOOTHING = 0.9, 0.05
-_LEVEL_WEEKS, _PROFILE_WEEKS = 8, 3
-_PROFILE_STRENGTH = 20.0  # weekly units of a category that count as much as the shop's own season
-_SHOP_STRENGTH = 5.0
+_LEVEL_WEEKS = 8
 
 
 def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
@@ -173,20 +172,13 @@ def estimate_season(
 
     Ratios of a category's sums, shrunk towards the shop's; 1 where no year before is known.
     """
-    n_weeks, n_categories = units.shape[1], int(categories.max(initial=-1)) + 1
-    by_category = np.zeros((n_categories, n_weeks))
-    np.add.at(by_category, categories, units)
-    factors = np.ones((n_categories, len(steps)))
-    for column, step in enumerate(steps):
-        then, level = np.zeros(n_categories), np.zeros(n_categories)
-        for origin in range(n_weeks - YEAR, 3, -YEAR):
-            target = origin + step - 1
-            around = slice(max(target - 1, 0), target - 1 + _PROFILE_WEEKS)
-            then += by_category[:, around].mean(axis=1)
-            level += by_category[:, max(origin - _LEVEL_WEEKS, 0) : origin].mean(axis=1)
-        shop = (then.sum() + _SHOP_STRENGTH) / (level.sum() + _SHOP_STRENGTH)
-        factors[:, column] = (then + _PROFILE_STRENGTH * shop) / (level + _PROFILE_STRENGTH)
-    return factors[categories]
+    by_category = sum_by_category(units, categories)
+
+    def measure_level(before: Float64Array) -> Float64Array:
+        return np.asarray(before[:, -_LEVEL_WEEKS:].mean(axis=1), np.float64)
+
+    factors = [measure_season(by_category, step, measure_level) for step in steps]
+    return np.stack(factors, axis=1)[categories]
 
 
 _LEVELS: Mapping[str, Callable[[Float64Array], Float64Array]] = {

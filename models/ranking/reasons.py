@@ -152,10 +152,13 @@ class Reasons:
     def _compare_without_views(
         self, query: RecommendationQuery, scored: ScoredItems, rows: Int64Array
     ) -> tuple[BoolArray, ObjectArray]:
-        """Return whether each row's score is higher for the views, and its reason without them."""
+        """Return whether each row's score is higher for the views, and its reason without them.
+
+        A ranker that reads no views, as that of the order of purchases, has none that raise it.
+        """
         positions = scored.positions[rows]
         is_raised = np.zeros(len(rows), bool)
-        if scored.matrix is None or scored.task is None:
+        if scored.matrix is None or scored.task is None or scored.task not in self._sources:
             return is_raised, self._catalogue.general_reasons(positions)
         history = replace(query.history, viewed_item_ids=(), viewed_at=())
         visitor = self._source.make_visitor(history)

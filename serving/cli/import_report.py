@@ -231,10 +231,37 @@ def _describe_table(table: TableReport) -> Iterator[str]:
             f"{table.n_overwritten:,} rows written over HTTP were replaced, since the file gives "
             f"no updated_at and counts as of now: {', '.join(table.overwritten)}"
         )
+    yield from _describe_amounts(table)
     if table.n_unlawful_reductions:
         yield (
             f"{table.n_unlawful_reductions:,} announced reductions are unlawful: the offer price "
             "is not below the prior price, or no price before is known. They are kept as history"
+        )
+
+
+def _describe_amounts(table: TableReport) -> Iterator[str]:
+    """Yield which amounts contradict each other."""
+    if table.n_contradicting:
+        yield (
+            f"line_amount is not unit_price times quantity in {table.n_contradicting:,} rows; both "
+            "are kept. line_amount is what the whole line cost: give one of the two columns where "
+            "you have one"
+        )
+    if table.n_without_amount:
+        yield (
+            f"{table.n_without_amount:,} purchases have neither line_amount nor unit_price: they "
+            "count as sold, and for no revenue"
+        )
+    for zone, ratio in table.paid_to_list.items():
+        yield (
+            f"zone {zone}: half of the purchases paid {ratio:,.3g} times the list price or more: "
+            "are both in major units (1.99) of the same currency? Import into a new state folder "
+            "once they are"
+        )
+    for zone, count in table.cost_above_price.items():
+        yield (
+            f"zone {zone}: unit_cost is above the list price of {count:,} items: are both of one "
+            "unit, in the same currency?"
         )
 
 

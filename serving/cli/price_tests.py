@@ -179,7 +179,11 @@ def _print_tests(proposals: Proposals, priced: PricedZone) -> None:
         which = "the fastest sellers first"
     title = f"Price tests, zone {priced.zone}: {n_tests:,} of {len(priced.items):,} items; {which}"
     print_table(title, _COLUMNS, rows)
-    print_line(f"{proposals.n_known:,} items need none: their price response is known well enough")
+    print_line(
+        f"{proposals.n_known:,} items need none to be priced, by their evidence grade. Where "
+        "`prices suggest` keeps a price because the evidence does not say which other one would "
+        "gain, --plan says which tests are worth their cost"
+    )
     if proposals.untestable:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in proposals.reasons.items())
         print_line(f"{len(proposals.untestable):,} items cannot be tested: {reasons}")

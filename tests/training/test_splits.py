@@ -39,6 +39,24 @@ def test_data_that_come_a_week_late_are_no_week_without_sales(tmp_path: Path) ->
     assert "1 week before now" in describe_gap(late)[0]
 
 
+def sell_on_workdays(settings: Settings, last: datetime) -> SalesSpan:
+    """Ten weeks of sales from Monday to Friday, until `last`, read three days after week 10."""
+    events = [
+        event
+        for event in sell(range(10))
+        if event["occurred_at"].weekday() < 5 and event["occurred_at"] < last
+    ]
+    return span_of_sales(open_shop(settings, events), week(10) + timedelta(days=3), settings)
+
+
+def test_a_shop_that_is_closed_at_weekends_knows_its_last_week(tmp_path: Path) -> None:
+    whole = sell_on_workdays(Settings(home=tmp_path / "whole"), week(10))
+    assert (whole.end, describe_gap(whole)) == (week(10), ())
+    # Sales of Monday to Wednesday only: the week is still being filled.
+    part = sell_on_workdays(Settings(home=tmp_path / "part"), week(9) + timedelta(days=3))
+    assert part.end == week(9)
+
+
 def test_a_young_shop_counts_a_week_without_a_sale_at_its_end(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     events = [event for event in sell(range(1)) if event["occurred_at"].weekday() < 3]

@@ -53,7 +53,9 @@ def evaluate_aggregates(
     """
     horizon = backtest.config.horizon
     known, means = backtest.panel_at(origin), backtest.forecast_means(origin)
-    units = backtest.data.panel.units[:, origin : origin + horizon].astype(np.float64)
+    counted = backtest.counted_weeks(origin, horizon)
+    means = means * counted
+    units = backtest.data.panel.units[:, origin : origin + horizon] * counted
     item_intervals = backtest.model_at(origin).quantiles(known, means, _INTERVAL)
     items = _Weekly(units, means, item_intervals).take(series.rows)
     folds = [_evaluate_items(backtest, origin, items, series, rng)]

@@ -17,7 +17,7 @@ from features.contracts.arrays import Float32Array, Float64Array, Int64Array
 from features.contracts.seeds import generator
 from features.contracts.tables import TIMESTAMP
 from models.demand.blend import Blend, expect_learner, segment_series, serve_alone
-from models.demand.censoring import fill_censored_weeks
+from models.demand.censoring import fill_censored_weeks, find_unstocked_weeks
 from models.demand.daily import (
     WEEKDAYS,
     DayDistributions,
@@ -113,6 +113,7 @@ class Backtest:
         self.plans = PlanView.FULL
         self.aggregates = CatalogueAggregates(data.panel, data.items)
         self._demand = fill_censored_weeks(data.panel).units
+        self._counted = ~find_unstocked_weeks(data.panel)
         self._plan_ends = find_plan_ends(data.panel)
         self.seed = seed
         self._progress = progress
@@ -159,6 +160,14 @@ class Backtest:
         panel = self.data.panel
         planned = panel if origin == panel.n_known else self.data.panel_planned_at(origin)
         return planned.truncate(origin)
+
+    def counted_weeks(self, origin: int, horizon: int) -> Float64Array:
+        """Return N × horizon: 1 for weeks after `origin` that are evaluated, else 0.
+
+        What sold while an item was out of stock does not tell what a forecast of the demand is
+        worth, and a method that forecasts empty shelves would win.
+        """
+        return self._counted[:, origin : origin + horizon].astype(np.float64)
 
     @_cache_for_all_views
     def unsold_at(self, origin: int) -> DemandPanel:
@@ -220,8 +229,8 @@ class Backtest:
         steps = self._calibration_steps(origin - past_origin)
         means = self.predict_methods(past_origin, steps)
         weeks = np.array(steps, np.int64) + past_origin - 1
-        known, effects = self._planned_panel_at(origin), self.trees_at(past_origin).effects
-        drift = measure_past_drift(known, effects, past_origin, weeks)
+        known, trees = self._planned_panel_at(origin), self.trees_at(past_origin)
+        drift = measure_past_drift(known, trees.effects, trees.season_strength, past_origin, weeks)
         return self._compare(past_origin, steps, means, drift)
 
     @_cache_by_origin

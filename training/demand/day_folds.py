@@ -54,12 +54,15 @@ def evaluate_days(backtest: Backtest, origin: int, series: EvaluatedSeries) -> D
         name: np.repeat(level(past)[:, None], horizon, axis=1) for name, level in DAILY.items()
     }
     baselines[EVEN] = np.repeat(weekly[:, :, None] / WEEKDAYS, WEEKDAYS, axis=2)
+    counted = backtest.counted_weeks(origin, horizon)[rows][:, :, None]
+    actual, means = actual * counted, means * counted
+    pit, quantiles = distributions.pit(actual, means, rng), distributions.quantiles(means)
     return DayFold(
         actual=actual,
         means=means,
-        quantiles=distributions.quantiles(means),
-        pit=distributions.pit(actual, means, rng),
-        baselines=baselines,
+        quantiles=np.where(counted[..., None] > 0, quantiles, np.nan),
+        pit=np.where(counted > 0, pit, np.nan),
+        baselines={name: forecast * counted for name, forecast in baselines.items()},
     )
 
 

@@ -66,6 +66,8 @@ def divide_into_fifths(volume: Float64Array) -> Int64Array:
 class Fold:
     """Forecasts made at one origin and what sold: S series × H weeks ahead.
 
+    counted      S × H, 1 for the weeks that are evaluated, 0 for those out of stock, in which units
+                 and means are 0, and quantiles and pit NaN
     actual       S × H units
     means        S × H, as served
     reconciled   S × H, the means after MinTrace
@@ -80,6 +82,7 @@ class Fold:
     """
 
     origin: int
+    counted: Float64Array
     actual: Float64Array
     means: Float64Array
     reconciled: Float64Array
@@ -103,8 +106,9 @@ def evaluate_origin(backtest: Backtest, origin: int, series: EvaluatedSeries) ->
     """Return the forecasts made at `origin`, and what sold in the weeks after it."""
     panel, horizon, rows = backtest.data.panel, backtest.config.horizon, series.rows
     model, served = backtest.model_at(origin), backtest.forecast_means(origin)
-    means = served[rows]
-    actual = panel.units[rows, origin : origin + horizon].astype(np.float64)
+    counted = backtest.counted_weeks(origin, horizon)[rows]
+    means = served[rows] * counted
+    actual = panel.units[rows, origin : origin + horizon].astype(np.float64) * counted
     past = panel.units[rows, :origin].astype(np.float64)
     known = backtest.panel_at(origin)
     segments = segment_series(known).take(rows)
@@ -116,14 +120,18 @@ def evaluate_origin(backtest: Backtest, origin: int, series: EvaluatedSeries) ->
     if known.kinds:
         planned = forecast_by_plan(known, range(1, horizon + 1))
         baselines[planned_baseline.NAME] = planned[rows]
+    baselines[SEASONAL] = seasonal_naive(past, horizon)
+    is_counted = counted > 0
+    quantiles = model.calibration.quantiles(means, segments)
     return Fold(
         origin=origin,
+        counted=counted,
         actual=actual,
         means=means,
-        reconciled=model.reconcile(known, served)[rows],
-        quantiles=model.calibration.quantiles(means, segments),
-        pit=model.calibration.pit(actual, means, segments, rng),
-        baselines={**baselines, SEASONAL: seasonal_naive(past, horizon)},
+        reconciled=model.reconcile(known, served)[rows] * counted,
+        quantiles=np.where(is_counted[:, :, None], quantiles, np.nan),
+        pit=np.where(is_counted, model.calibration.pit(actual, means, segments, rng), np.nan),
+        baselines={name: forecast * counted for name, forecast in baselines.items()},
         past=past,
         weight=backtest.data.revenue[rows, origin - _REVENUE_WEEKS : origin].sum(axis=1),
         segments=segments,

@@ -1,4 +1,7 @@
-"""Metrics of a forecast against what sold; arrays are series × weeks unless stated otherwise."""
+"""Metrics of a forecast against what sold; arrays are series × weeks unless stated otherwise.
+
+Weeks that do not count have units and forecasts of 0, and quantiles and transforms of NaN.
+"""
 
 from __future__ import annotations
 
@@ -59,18 +62,19 @@ def wrmsse(
 def pinball(actual: Float64Array, quantile: Float64Array, level: float) -> float:
     """Return the mean quantile loss at `level`; NaN without a value."""
     error = actual - quantile
-    losses = np.maximum(level * error, (level - 1) * error)
+    losses = np.maximum(level * error, (level - 1) * error)[np.isfinite(quantile)]
     return float(losses.mean()) if losses.size else float("nan")
 
 
 def interval_coverage(actual: Float64Array, low: Float64Array, high: Float64Array) -> float:
     """Return the share of weeks within the interval, its ends included; NaN without a week."""
-    covered = (actual >= low) & (actual <= high)
+    covered = ((actual >= low) & (actual <= high))[np.isfinite(low)]
     return float(covered.mean()) if covered.size else float("nan")
 
 
 def ks_uniform(values: Float64Array) -> float:
     """Return the largest distance between the distribution of values and the uniform; or NaN."""
+    values = values[np.isfinite(values)]
     return float("nan") if not len(values) else float(stats.kstest(values, "uniform").statistic)
 
 

@@ -61,15 +61,17 @@ def _evaluate_young(backtest: Backtest, panel: DemandPanel, origin: int, horizon
     first = _first_sale(known)
     young = np.flatnonzero((first >= max(origin - max(AGES), _FIRST_WEEKS)) & (first < origin))
     past = known.units[young].astype(np.float64)
+    counted = backtest.counted_weeks(origin, horizon)[young]
+    forecasts = {
+        OURS: backtest.forecast_means(origin)[young],
+        LAUNCHES: _launch_means_by_age(known, young, horizon),
+        "mean of 8 weeks": np.repeat(mean_of_8(past)[:, None], horizon, axis=1),
+        "TSB": np.repeat(tsb(past)[:, None], horizon, axis=1),
+    }
     return NewItems(
         age=origin - first[young],
-        actual=panel.units[young, origin : origin + horizon].astype(np.float64),
-        forecasts={
-            OURS: backtest.forecast_means(origin)[young],
-            LAUNCHES: _launch_means_by_age(known, young, horizon),
-            "mean of 8 weeks": np.repeat(mean_of_8(past)[:, None], horizon, axis=1),
-            "TSB": np.repeat(tsb(past)[:, None], horizon, axis=1),
-        },
+        actual=panel.units[young, origin : origin + horizon] * counted,
+        forecasts={name: forecast * counted for name, forecast in forecasts.items()},
     )
 
 

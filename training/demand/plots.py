@@ -35,9 +35,8 @@ def plot_calibration(folds: Sequence[Fold]) -> Figure:
     """Plot the randomised PIT (flat when calibrated), and mean units sold by size of forecast."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.hist(
-        np.concatenate([fold.pit.ravel() for fold in folds]), bins=20, density=True, color="grey"
-    )
+    pit = np.concatenate([fold.pit.ravel() for fold in folds])
+    left.hist(pit[np.isfinite(pit)], bins=20, density=True, color="grey")
     left.axhline(1.0, color="black")
     left.set(xlabel="randomised PIT", ylabel="density")
     means = np.concatenate([fold.means.ravel() for fold in folds])

@@ -19,11 +19,13 @@ class SeriesWindow:
     panel    known weeks, with the plans of the weeks after them
     series   S, the rows of the panel that are evaluated
     actual   S × horizon units
+    counted  S × horizon, 1 for the weeks that count
     """
 
     panel: DemandPanel
     series: Int64Array
     actual: Float64Array
+    counted: Float64Array
 
     def measure(self, model: DemandModel) -> dict[str, UnitValues]:
         """Return the absolute errors and the deviations of each series over the window.
@@ -32,7 +34,7 @@ class SeriesWindow:
         forecasts were made with fewer weeks.
         """
         by_method = model.predict_methods(self.panel, self.actual.shape[1])
-        means = model.blend_means(self.panel, by_method)[self.series]
+        means = model.blend_means(self.panel, by_method)[self.series] * self.counted
         deviations = means - self.actual
         ids, units = self.series, self.actual.sum(axis=1)
         errors = np.abs(deviations).sum(axis=1)

@@ -93,7 +93,8 @@ def train(
         backtest, at_origins = _serve_best(backtest, at_origins, config)
     evaluation = at_origins.evaluation
     evaluated, known = backtest.model_at(origins[-1]), backtest.panel_at(origins[-1])
-    window = SeriesWindow(known, at_origins.series.rows, at_origins.folds[-1].actual)
+    last = at_origins.folds[-1]
+    window = SeriesWindow(known, at_origins.series.rows, last.actual, last.counted)
 
     def measure(folder: Path | None) -> dict[str, UnitValues]:
         return window.measure(evaluated if folder is None else DemandModel.load(folder))

@@ -129,7 +129,8 @@ def test_price_tests_are_printed_and_items_that_cannot_be_tested_say_why(
     # 2)², .6 wanted
     weeks = 2 * math.ceil(0.2 / (math.log(1.2 / 0.8) / 2) ** 2 / 0.6**2 / 2)
     assert re.search(rf"tea +D +1\.00 +0\.80 +1\.20 +{weeks} +unknown +0\.\d\d", shown)
-    assert "1 items need none" in shown
+    assert "1 items need none to be priced" in shown
+    assert "--plan says which tests are worth their cost" in shown
     assert f"1 items cannot be tested: 1 {TOO_SLOW}" in shown
     document = json.loads(run("prices", "tests", "--json", "--out", str(tmp_path / "tests.csv")))
     (tea,) = document["items"]

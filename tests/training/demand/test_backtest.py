@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -6,6 +7,7 @@ from features.contracts.arrays import Float64Array
 from models.demand.daily import DaySales
 from models.demand.learner import FitConfig, TreesConfig
 from models.demand.panel import DemandPanel
+from models.demand.uncertainty.counts import P10, P90
 from tests.shops.demand_panels import make_panel
 from training.demand.backtest import Backtest
 from training.demand.catalogue_items import Catalogue
@@ -13,7 +15,9 @@ from training.demand.config import DemandConfig
 from training.demand.data import DemandData
 from training.demand.day_folds import evaluate_days
 from training.demand.folds import choose_series, evaluate_origin
+from training.demand.metrics import bias, interval_coverage, pinball
 from training.demand.origins import calibration_origins, evaluation_origins
+from training.demand.series_values import SeriesWindow
 
 N_KNOWN = 36
 CONFIG = DemandConfig(fit=FitConfig(max_rows=5_000, trees=TreesConfig(n_trees=5, min_rows=20)))
@@ -81,3 +85,27 @@ def test_forecasts_of_an_origin_do_not_depend_on_the_order_of_calls() -> None:
         for expected, actual in zip(ascending[origin], other_order[origin], strict=True):
             assert len(expected) > 0
             assert np.array_equal(expected, actual), origin
+
+
+def test_weeks_out_of_stock_are_not_evaluated() -> None:
+    """What sold from empty shelves says nothing of a forecast of the demand."""
+    panel = make_panel(n_series=60, n_known=N_KNOWN)
+    in_stock = np.random.default_rng(3).random(panel.units.shape) > 0.3
+    panel = replace(
+        panel,
+        units=(10 + panel.units) * in_stock.astype(np.float32),
+        in_stock=in_stock.astype(np.float32),
+    )
+    backtest, origin = make_backtest(panel), 28
+    series = choose_series(panel, origin, CONFIG)
+    fold = evaluate_origin(backtest, origin, series)
+    assert (fold.counted == in_stock[series.rows, origin : origin + CONFIG.horizon]).all()
+    assert abs(bias(fold.actual, fold.means)) < 0.05
+    assert bias(fold.actual, backtest.forecast_means(origin)[series.rows]) > 0.3
+    assert (np.isnan(fold.pit) == (fold.counted == 0)).all()
+    assert interval_coverage(fold.actual, fold.quantiles[..., P10], fold.quantiles[..., P90]) > 0.5
+    assert np.isfinite(pinball(fold.actual, fold.quantiles[..., P10], 0.1))
+    known = backtest.panel_at(origin)
+    window = SeriesWindow(known, series.rows, fold.actual, fold.counted)
+    deviations = window.measure(backtest.model_at(origin))["bias"]
+    assert abs(deviations.amounts.sum()) < 0.05 * fold.actual.sum()

@@ -18,7 +18,7 @@ from features.online.histories import compute_offline_histories, compute_offline
 from models.ranking.model import RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
-from tests.shops.browsed_shop import ITEM_IDS, N_ITEMS, make_catalogue
+from tests.shops.browsed_shop import ITEM_IDS, N_ITEMS
 from tests.shops.event_tables import make_table
 from tests.shops.forty_shoppers import CONFIG as FORTY
 from tests.shops.forty_shoppers import END, make_purchase
@@ -51,7 +51,11 @@ def fit(home: Path, config: RecommendationsConfig) -> tuple[Facts, Trained[Recom
     settings = Settings(home=home)
     facts = Facts(settings)
     events = make_table("events", draw_purchases(300))
-    facts.write({"events": events, "items": make_catalogue()})
+    catalogue = [
+        {"item_id": item_id, "category": f"Games > Part {number // 12}"}
+        for number, item_id in enumerate(ITEM_IDS)
+    ]
+    facts.write({"events": events, "items": make_table("items", catalogue)})
     return facts, train(facts, settings, config, until=None, progress=lambda _: None)
 
 
@@ -94,6 +98,26 @@ def test_a_buyer_sees_what_follows_the_last_purchase(
         n_next += following in bought or following in [item.item_id for item in slate.items]
         assert slate.items[0].reason == Reason.SIMILAR
     assert n_next > 50
+
+
+def test_a_buyer_who_looks_at_items_of_a_category_is_told_so(
+    shop: tuple[Facts, Trained[RecommendationModel]],
+) -> None:
+    facts, trained = shop
+    items = compute_offline_items(facts, END)
+    recommender = Recommender(trained.served, items, {"discover": Placement("new")})
+    looks = tuple(ITEM_IDS[48:51])  # of one category: the topic of the visit
+    n_named = 0
+    for _, history in sorted(compute_offline_histories(facts, END).items())[:20]:
+        now = int(END.timestamp() * 1000)
+        at = tuple(now - 60_000 * minute for minute in range(1, 4))
+        looking = replace(history, viewed_item_ids=looks, viewed_at=at)
+        (slate,) = recommender.recommend([RecommendationQuery(looking, "discover", 8)])
+        for item in slate.items:
+            if item.reason == Reason.BECAUSE_YOU_VIEWED:
+                assert item.because_item_id in looks
+                n_named += 1
+    assert n_named > 20
 
 
 def test_sequences_are_the_items_of_each_buyer_in_the_order_of_time(
