@@ -53,7 +53,7 @@ def evaluate_aggregates(
     """
     horizon = backtest.config.horizon
     known, means = backtest.panel_at(origin), backtest.forecast_means(origin)
-    counted = backtest.counted_weeks(origin, horizon)
+    counted = backtest.find_counted_weeks(origin, horizon)
     means = means * counted
     units = backtest.data.panel.units[:, origin : origin + horizon] * counted
     item_intervals = backtest.model_at(origin).quantiles(known, means, _INTERVAL)

@@ -161,7 +161,7 @@ class Backtest:
         planned = panel if origin == panel.n_known else self.data.panel_planned_at(origin)
         return planned.truncate(origin)
 
-    def counted_weeks(self, origin: int, horizon: int) -> Float64Array:
+    def find_counted_weeks(self, origin: int, horizon: int) -> Float64Array:
         """Return N × horizon: 1 for weeks after `origin` that are evaluated, else 0.
 
         What sold while an item was out of stock does not tell what a forecast of the demand is

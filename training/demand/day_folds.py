@@ -54,7 +54,7 @@ def evaluate_days(backtest: Backtest, origin: int, series: EvaluatedSeries) -> D
         name: np.repeat(level(past)[:, None], horizon, axis=1) for name, level in DAILY.items()
     }
     baselines[EVEN] = np.repeat(weekly[:, :, None] / WEEKDAYS, WEEKDAYS, axis=2)
-    counted = backtest.counted_weeks(origin, horizon)[rows][:, :, None]
+    counted = backtest.find_counted_weeks(origin, horizon)[rows][:, :, None]
     actual, means = actual * counted, means * counted
     pit, quantiles = distributions.pit(actual, means, rng), distributions.quantiles(means)
     return DayFold(

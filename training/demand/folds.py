@@ -106,7 +106,7 @@ def evaluate_origin(backtest: Backtest, origin: int, series: EvaluatedSeries) ->
     """Return the forecasts made at `origin`, and what sold in the weeks after it."""
     panel, horizon, rows = backtest.data.panel, backtest.config.horizon, series.rows
     model, served = backtest.model_at(origin), backtest.forecast_means(origin)
-    counted = backtest.counted_weeks(origin, horizon)[rows]
+    counted = backtest.find_counted_weeks(origin, horizon)[rows]
     means = served[rows] * counted
     actual = panel.units[rows, origin : origin + horizon].astype(np.float64) * counted
     past = panel.units[rows, :origin].astype(np.float64)

@@ -61,7 +61,7 @@ def _evaluate_young(backtest: Backtest, panel: DemandPanel, origin: int, horizon
     first = _first_sale(known)
     young = np.flatnonzero((first >= max(origin - max(AGES), _FIRST_WEEKS)) & (first < origin))
     past = known.units[young].astype(np.float64)
-    counted = backtest.counted_weeks(origin, horizon)[young]
+    counted = backtest.find_counted_weeks(origin, horizon)[young]
     forecasts = {
         OURS: backtest.forecast_means(origin)[young],
         LAUNCHES: _launch_means_by_age(known, young, horizon),

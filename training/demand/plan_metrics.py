@@ -73,7 +73,7 @@ def evaluate_plans(
     if len(panel.kinds):
         planned = forecast_by_plan(panel, range(1, horizon + 1))
         forecasts[planned_baseline.NAME] = planned[rows]
-    counted = backtest.counted_weeks(origin, horizon)[rows]
+    counted = backtest.find_counted_weeks(origin, horizon)[rows]
     actual = units[rows, origin : origin + horizon] * counted
     counted_forecasts = {name: forecast * counted for name, forecast in forecasts.items()}
     return PlanFold(origin, actual, counted_forecasts)

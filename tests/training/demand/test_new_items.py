@@ -33,7 +33,7 @@ class FakeBacktest:
     def forecast_means(self, origin: int) -> np.ndarray:
         return np.ones((self._panel.n_series, HORIZON))
 
-    def counted_weeks(self, origin: int, horizon: int) -> np.ndarray:
+    def find_counted_weeks(self, origin: int, horizon: int) -> np.ndarray:
         return np.ones((self._panel.n_series, horizon))
 
     def unsold_at(self, origin: int) -> DemandPanel:
