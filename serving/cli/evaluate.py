@@ -19,6 +19,8 @@ from serving.cli.output import JsonOption, print_json, print_line, print_table, 
 if TYPE_CHECKING:
     from training.results import Cell, Comparison, Evaluation, MetricTable
 
+_MOST_COLUMNS = 7  # of values, beside each other on a terminal
+
 
 def evaluate(
     which: Annotated[str, typer.Argument(help="recommendations, demand or pricing")],
@@ -117,12 +119,19 @@ def _print_comparison(evaluation: Evaluation, comparison: Comparison) -> None:
 
 
 def _print_metric_table(task: str, table: MetricTable) -> None:
-    """Print the values of each method, with intervals and tests, and what they were counted on."""
+    """Print the values of each method, with intervals and tests, and what they were counted on.
+
+    A method is a row; where that makes a table too wide for a terminal, a column.
+    """
+    columns: tuple[str, ...] = ("method", *table.columns)
     rows: list[tuple[object, ...]] = [
         (name, *(_describe_cell(cell) for cell in cells)) for name, cells in table.rows.items()
     ]
     rows.append((f"({table.counted})", *table.n_users))
-    print_table(f"{task}: {table.title}", ("method", *table.columns), rows)
+    if len(table.columns) > _MOST_COLUMNS:
+        columns = ("part", *(str(row[0]) for row in rows))
+        rows = list(zip(table.columns, *(row[1:] for row in rows), strict=True))
+    print_table(f"{task}: {table.title}", columns, rows)
     if table.note:
         print_line(f"  {table.note}")
     print_line()
