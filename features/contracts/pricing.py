@@ -57,12 +57,13 @@ class EvidenceGrade(StrEnum):
 
 
 class PresentItem(NamedTuple):
-    """What is known of an item now: unit cost (minor units, net of tax), stock, and the price of
-    competitors as a rule counts it; None where nothing is."""
+    """What is known of an item now: unit cost (minor units, net of tax), stock, the price of
+    competitors as a rule counts it, and the minimum advertised price; None where nothing is."""
 
     unit_cost_minor: float | None
     stock_on_hand: float | None
     competitor_minor: float | None = None
+    map_minor: int | None = None
 
 
 @dataclass(frozen=True)

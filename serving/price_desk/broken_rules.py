@@ -1,5 +1,5 @@
-"""Suggestions held against the rules, costs and competitors of today, which may be other than at
-their run.
+"""Suggestions held against the rules, costs, minimum advertised prices and competitors of today,
+which may be other than at their run.
 
 A run stores what its rules were applied to: the item as the optimiser took it. The same code then
 says which rules of today the suggested price breaks, at every door that lets it go on.
@@ -97,8 +97,8 @@ class _HeldSuggestion(NamedTuple):
 
 
 def _update_facts(decider: Decider, held: Sequence[_HeldSuggestion]) -> list[_HeldSuggestion]:
-    """Return the suggestions with the costs that are known now, and with the prices of competitors
-    of now where a rule counts them."""
+    """Return the suggestions with the costs that are known now, with the minimum advertised prices
+    of now, and with the prices of competitors of now where a rule counts them."""
     if decider.find_present_items is None:
         return list(held)
     groups: dict[tuple[str, CompetitorRule | None], list[_HeldSuggestion]] = {}
@@ -110,7 +110,7 @@ def _update_facts(decider: Decider, held: Sequence[_HeldSuggestion]) -> list[_He
         items = decider.find_present_items(zone, item_ids, competitor)
         for one in members:
             item = items.get(one.suggestion.item_id, PresentItem(None, None))
-            changed: dict[str, object] = {}
+            changed: dict[str, object] = {"map_minor": item.map_minor}
             if item.unit_cost_minor is not None:
                 changed |= {"unit_cost_minor": item.unit_cost_minor, "cost_source": "known"}
             if competitor is not None:

@@ -1,4 +1,5 @@
-"""Cost and stock of items and the prices of competitors, as they are known now."""
+"""Cost, stock and minimum advertised price of items, and the prices of competitors, as they are
+known now."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from models.pricing.rules import CompetitorRule
 from serving.pricing_inputs.item_facts import (
     read_competitor_prices,
     read_known_costs,
+    read_map_prices,
     read_stock_on_hand,
 )
 
@@ -25,16 +27,27 @@ def read_present_items(
 ) -> Mapping[str, PresentItem]:
     """Return the items of a zone of which anything is known at a business time, by id.
 
-    The prices of competitors are read where a rule counts them, in the shop's own currency.
+    The prices of competitors are read where a rule counts them. These and the minimum advertised
+    prices are in the shop's own currency.
     """
     facts = Facts(settings)
     costs = read_known_costs(facts, settings, item_ids, zone, now)
     stock = read_stock_on_hand(facts, zone, now)
     competitors: Mapping[str, float] = {}
-    if competitor is not None and settings.zone(zone).currency == settings.currency:
-        competitors = read_competitor_prices(facts, competitor, now)
+    map_prices: Mapping[str, int] = {}
+    currency = settings.zone(zone).currency
+    if currency == settings.currency:
+        map_prices = read_map_prices(facts, item_ids, currency)
+        if competitor is not None:
+            competitors = read_competitor_prices(facts, competitor, now)
+    known = (costs, stock, competitors, map_prices)
     return {
-        item_id: PresentItem(costs.get(item_id), stock.get(item_id), competitors.get(item_id))
+        item_id: PresentItem(
+            costs.get(item_id),
+            stock.get(item_id),
+            competitors.get(item_id),
+            map_prices.get(item_id),
+        )
         for item_id in item_ids
-        if item_id in costs or item_id in stock or item_id in competitors
+        if any(item_id in values for values in known)
     }

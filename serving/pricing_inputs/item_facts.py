@@ -11,12 +11,15 @@ from typing import Any
 import ibis
 
 from configs.settings import Settings
+from features.contracts.errors import BadInput
+from features.contracts.money import to_minor
 from features.contracts.tables import DEFAULT_ZONE
 from features.facts.facts import Facts
 from features.pipelines.stock_counts import counts_of_zone
 from features.prices.ledger import Price
 from models.pricing.rules import CompetitorRule
 
+_MAP_PRICE = "map_price"
 # Up to so many items are selected by id; of more, the whole catalogue is read.
 _MAX_SELECTED = 1_000
 
@@ -136,6 +139,35 @@ def read_competitor_prices(facts: Facts, rule: CompetitorRule, now: datetime) ->
     aggregates = {"lowest": price.min(), "median": price.median(), "mean": price.mean()}
     by_item = latest.group_by("item_id").aggregate(price=aggregates[rule.reference])
     return {row["item_id"]: row["price"] for row in by_item.to_pyarrow().to_pylist()}
+
+
+def read_map_prices(facts: Facts, item_ids: Sequence[str], currency: str) -> dict[str, int]:
+    """Return the minimum advertised prices of the catalogue, which is in the shop's own currency,
+    minor units by item id; one that is no amount of money is left out."""
+    items = facts.read("items")
+    items = items.filter(items.attributes.contains(f'"{_MAP_PRICE}"'))
+    if len(item_ids) <= _MAX_SELECTED:
+        items = items.filter(items.item_id.isin(list(item_ids)))
+    chosen = set(item_ids)
+    prices = {}
+    for row in items.select("item_id", "attributes").to_pyarrow().to_pylist():
+        price, _ = parse_map_price(json.loads(row["attributes"]), currency)
+        if price is not None and row["item_id"] in chosen:
+            prices[row["item_id"]] = price
+    return prices
+
+
+def parse_map_price(
+    attributes: Mapping[str, object], currency: str
+) -> tuple[int | None, str | None]:
+    """Return the minimum advertised price, and what is wrong with the one of the catalogue."""
+    given = attributes.get(_MAP_PRICE)
+    if given is None:
+        return None, None
+    try:
+        return to_minor(str(given), currency), None
+    except BadInput:
+        return None, "its map_price is no amount of money"
 
 
 def add_family_items(facts: Facts, item_ids: Sequence[str]) -> list[str]:

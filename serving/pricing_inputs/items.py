@@ -11,8 +11,7 @@ from functools import cache
 import sqlalchemy as sa
 
 from configs.settings import Settings
-from features.contracts.errors import BadInput, Conflict
-from features.contracts.money import to_minor
+from features.contracts.errors import Conflict
 from features.contracts.pricing import PricingItem
 from features.contracts.sizes import parse_size
 from features.contracts.times import read_time
@@ -43,6 +42,7 @@ from serving.pricing_inputs.horizon_forecast import (
 )
 from serving.pricing_inputs.item_facts import (
     ItemTerms,
+    parse_map_price,
     read_competitor_prices,
     read_item_terms,
     read_stock_on_hand,
@@ -294,19 +294,6 @@ def _find_hold(inputs: PricingInputs, sources: _Sources, price: Price) -> str | 
     if test_id := sources.tests.get(price.item_id):
         return describe_hold(test_id)
     return None
-
-
-def parse_map_price(
-    attributes: Mapping[str, object], currency: str
-) -> tuple[int | None, str | None]:
-    """Return the minimum advertised price, and what is wrong with the one of the catalogue."""
-    given = attributes.get("map_price")
-    if given is None:
-        return None, None
-    try:
-        return to_minor(str(given), currency), None
-    except BadInput:
-        return None, "its map_price is no amount of money"
 
 
 def _describe_spoiled(promotion: PlannedReduction, rule: ReductionRule) -> str:

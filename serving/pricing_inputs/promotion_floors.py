@@ -10,8 +10,8 @@ from configs.settings import Settings
 from features.facts.facts import Facts
 from models.pricing.price_floors import ItemFloors, find_item_floors
 from models.pricing.rules import AssortmentPart, PricingRules
-from serving.pricing_inputs.item_facts import read_known_costs
-from serving.pricing_inputs.items import find_stage, parse_map_price
+from serving.pricing_inputs.item_facts import parse_map_price, read_known_costs
+from serving.pricing_inputs.items import find_stage
 
 
 def read_price_floors(

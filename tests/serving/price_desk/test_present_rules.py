@@ -1,5 +1,6 @@
 """What waits is held against the rules and the catalogue of today, and a run begins anew."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -106,6 +107,43 @@ def test_a_price_above_competitors_of_today_goes_no_further(three_items, door):
     with transaction(engine) as connection:
         decisions.approve(connection, decider, milk.id)
     assert [each.status for each in read_all(engine)] == ["live"]
+
+
+@pytest.mark.parametrize("door", ["approve", "activate"])
+def test_a_price_below_the_minimum_advertised_price_of_today_goes_no_further(three_items, door):
+    facts, engine, settings = three_items
+    suggest(three_items, "milk")
+    (milk,) = read_all(engine)
+    assert milk.suggested_price_minor == 96
+    decider = under(RULES)
+    decider = replace(decider, find_present_items=partial(read_present_items, settings, NOW))
+    begins = NOW + timedelta(days=7)
+    if door == "activate":
+        with transaction(engine) as connection:
+            decisions.approve(connection, decider, milk.id, begins=lambda _zone: begins)
+    set_map_price(facts, "0.98")
+    decider = replace(decider, now=begins) if door == "activate" else decider
+    with transaction(engine) as connection:
+        if door == "activate":
+            settle_due(connection, decider)
+        else:
+            with pytest.raises(Conflict, match=r"minimum advertised price; the nearest .* 0\.98"):
+                decisions.approve(connection, decider, milk.id)
+    (milk,) = read_all(engine)
+    assert milk.status == "submitted"
+    assert (door == "activate") == ("minimum advertised" in (milk.returned_reason or ""))
+    set_map_price(facts, "0.95")  # the supplier allows it again
+    with transaction(engine) as connection:
+        decisions.approve(connection, decider, milk.id)
+    assert [each.status for each in read_all(engine)] == ["live"]
+
+
+def set_map_price(facts, price):
+    rows = facts.read("items").to_pyarrow().to_pylist()
+    for row in rows:
+        if row["item_id"] == "milk":
+            row["attributes"] = json.dumps({"map_price": price})
+    facts.write({"items": pa.Table.from_pylist(rows, TABLES["items"].arrow)})
 
 
 def observe_competitor(facts, price_minor, at):
