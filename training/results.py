@@ -115,7 +115,7 @@ class Evaluation:
     def describe_result(self) -> str:
         """Return in one sentence whether the model may serve, and why."""
         if self.failed_bars:
-            return f"Not good enough to serve: {'; '.join(self.failed_bars)}."
+            return f"Falls short: {'; '.join(self.failed_bars)}."
         if not self.comparisons:
             return "Not evaluated: it serves until the data allow a comparison."
         comparison = self.comparison(self.primary)

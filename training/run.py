@@ -220,10 +220,14 @@ class TrainingRun:
     ) -> Verdict:
         """Compare the challenger with its baselines and with the champion."""
         evaluation = trained.evaluation
-        if not evaluation.passed:
-            return Verdict(False, "; ".join(evaluation.failed_bars))
         champion = registry.find_champion(task.name)
         former = evaluation.primary if champion is None else champion.tags.get("metric")
+        if not evaluation.passed:
+            bars = "; ".join(evaluation.failed_bars)
+            is_first = champion is None or former != evaluation.primary
+            if task.serves_behind and is_first and not trained.stands_in:
+                return Verdict(True, f"the first of its kind serves, although it is {bars}")
+            return Verdict(False, bars)
         if former not in (None, evaluation.primary) and (
             trained.stands_in or not trained.measure(None)
         ):

@@ -37,6 +37,11 @@ class Task(Protocol[Config]):
     def splits(self) -> tuple[str, ...]:
         """How test data can be held out: TIME, then others where the task has them."""
 
+    @property
+    def serves_behind(self) -> bool:
+        """Whether a model that is behind a baseline serves where none does yet: a slate that ranks
+        a little worse than it could is better than none."""
+
     def train(
         self,
         facts: Facts,

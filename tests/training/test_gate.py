@@ -263,6 +263,7 @@ class ATask:
     config: type[AConfig] = AConfig
     protocol: tuple[str, ...] = ("horizon",)
     splits: tuple[str, ...] = ("time",)
+    serves_behind: bool = False
     measured: list[str] = field(default_factory=list)
 
     def train(
@@ -400,3 +401,16 @@ def test_a_candidate_behind_its_baseline_is_refused_before_any_comparison(shop: 
     assert "does not beat its baseline: WMAPE 20.0000 against 9.0000 of SES" in (
         report.verdict.reason
     )
+
+
+def test_what_is_behind_its_baseline_serves_only_where_nothing_of_its_kind_does(
+    shop: Shop,
+) -> None:
+    refused = shop.train(20.0, passed=False)
+    assert not refused.verdict.promote
+    first = shop.train(20.0, passed=False, serves_behind=True)
+    assert first.verdict.promote
+    assert first.verdict.reason.startswith("the first of its kind serves, although it is")
+    assert "WMAPE 20.0000 against 9.0000 of SES" in first.verdict.reason
+    assert not shop.train(20.0, passed=False, serves_behind=True).verdict.promote
+    assert shop.champion() == first.version.version

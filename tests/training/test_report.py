@@ -80,8 +80,8 @@ def test_an_evaluation_without_tables_or_plots_has_a_report_too() -> None:
     html = render_html(
         Evaluation("demand", datetime(2024, 5, 6, tzinfo=UTC), "WMAPE", (comparison,), (BAR,))
     )
-    assert f"Not good enough to serve: {BAR}." in html
-    assert html.index("Not good enough") < html.index("WMAPE")
+    assert f"Falls short: {BAR}." in html
+    assert html.index("Falls short") < html.index("WMAPE")
     assert html.index("naive") > html.index("Shopwright")
     assert "interval" not in html
     assert "ours against it" not in html

@@ -361,6 +361,7 @@ class DemandTask:
 
     name = "demand"
     config = DemandConfig
+    serves_behind = False
     protocol = ("horizon", "step_weeks", "n_origins", "skip_last_weeks", "min_share_sold")
     splits = (TIME,)
     train = staticmethod(train)

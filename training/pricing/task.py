@@ -171,6 +171,7 @@ class PricingTask:
 
     name = "pricing"
     config = PricingConfig
+    serves_behind = False
     protocol = ("fit_share", "min_selling_share")
     splits = (TIME,)
     train = staticmethod(train)

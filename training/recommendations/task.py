@@ -366,5 +366,6 @@ class RecommendationsTask:
     config = RecommendationsConfig
     protocol = ("window_weeks",)
     splits = (TIME, "leave-one-out", SESSIONS)
+    serves_behind = True
     train = staticmethod(train)
     evaluate = staticmethod(evaluate)
