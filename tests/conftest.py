@@ -36,6 +36,16 @@ hypothesis.settings.load_profile("unhurried")
 gc.set_threshold(50_000, 20, 50)
 
 
+# Whole trainings, servers and browsers first: at the end two workers share what is quick.
+LONG_FIRST = ("e2e", "training", "serving", "features")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests by the folder of their file."""
+    ranks = {f"tests/{name}": rank for rank, name in enumerate(LONG_FIRST)}
+    items.sort(key=lambda item: ranks.get("/".join(item.nodeid.split("/")[:2]), len(ranks)))
+
+
 def pytest_collection_finish() -> None:
     """Leave what was imported out of every later collection, as the server does."""
     gc.collect()

@@ -4,8 +4,6 @@ flight finish."""
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from features.database import engine as open_engine
 from features.database import reading
 from features.database_tables import events
 from serving.keys.service import KeyService
+from tests.shops.forked_program import start_program
 from tests.shops.served_shop import NOW, copy_shop, make_settings
 
 
@@ -34,25 +33,14 @@ def process(home):
         for name, value in os.environ.items()
         if not name.startswith(("SHOPWRIGHT_", "MLFLOW_"))
     }
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "serving.app:create_app_from_environment",
-        "--factory",
-    ]
-    with (home / "server.log").open("ab") as log:
-        running = subprocess.Popen(
-            [*command, "--port", str(port), "--log-level", "warning"],
-            env={
-                **inherited,
-                "SHOPWRIGHT_HOME": str(home),
-                "SHOPWRIGHT_CLOCK_START": NOW.isoformat(),
-                "SHOPWRIGHT_CURRENCY": "EUR",
-            },
-            stdout=log,
-            stderr=log,
-        )
+    environment = {
+        **inherited,
+        "SHOPWRIGHT_HOME": str(home),
+        "SHOPWRIGHT_CLOCK_START": NOW.isoformat(),
+        "SHOPWRIGHT_CURRENCY": "EUR",
+    }
+    log = home / "server.log"
+    running = start_program(["serve", "--port", str(port)], environment, log, log)
     try:
         with httpx.Client(
             base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}
@@ -107,7 +95,7 @@ def test_acknowledged_events_survive_kill_9(tiny_home, tmp_path):
         sender = threading.Thread(target=send)
         sender.start()
         wait_until(lambda: len(acknowledged) >= 50, running)
-        running.send_signal(signal.SIGKILL)
+        running.kill()
         running.wait()
         sender.join()
     opened = open_engine(make_settings(home))
@@ -128,7 +116,7 @@ def test_sigterm_takes_readiness_away_first_and_flushes_exposures(tiny_home, tmp
     with process(home) as (running, client):
         answer = client.post("/v1/recommendations", json={"placement": "home", "user_id": "u00"})
         assert answer.status_code == 200
-        running.send_signal(signal.SIGTERM)
+        running.terminate()
         wait_until(lambda: client.get("/readyz").status_code == 503, running, seconds=5)
         assert (
             client.post(

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from features.facts.facts import Facts
 from features.online.materialize import materialize
 from models.digests import write_digests
 from models.registry import Registry
+from tests.shops.forked_program import run_program
 from tests.shops.served_shop import NOW, copy_shop, make_settings
 from tests.shops.shop_process import ShopProcess
 
@@ -231,8 +230,8 @@ def test_the_files_of_a_new_state_folder_are_of_its_user_alone(tmp_path: Path) -
         ["keys", "create", "--scope", "events", "--name", "n"],
         ["prices", "export", "--out", str(tmp_path / "prices.csv")],
     ):
-        command = [sys.executable, "-m", "serving.cli.main", *arguments]
-        subprocess.run(command, env=env, check=True, capture_output=True)
+        code, _, errors = run_program(arguments, env)
+        assert code == 0, errors
     home = Settings(home=tmp_path / "home").home
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [home, *home.rglob("*")]}
     assert len(modes) > 5
