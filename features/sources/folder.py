@@ -37,6 +37,7 @@ from features.sources.user_statements import keep_later_statements
 from features.sources.validation import Validated, validate
 
 _REQUIRED = ("events", "items")
+_SUFFIXES = (".csv", ".parquet")
 _MEMORY_LIMIT = "3GB"
 
 
@@ -112,17 +113,38 @@ def _find_files(folder: Path, facts: FactStore) -> dict[str, list[Path]]:
     missing = [name for name in _REQUIRED if name not in paths_of and facts.is_empty(name)]
     if missing or not paths_of:
         contents = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        near = _find_near_tables(_list_ignored(folder, paths_of))
-        guesses = "".join(f" Is {file} meant to be {names[0]}?" for file, names in near.items())
+        advice = _advise_on_missing(missing, _list_ignored(folder, paths_of))
         raise BadInput(
             f"the folder has no {' and no '.join(missing) or 'canonical table'}",
             where=str(folder),
             hint=(
                 f"It holds {contents}; files are called NAME.csv or NAME.parquet for "
-                f"{', '.join(TABLES)}.{guesses}"
+                f"{', '.join(TABLES)}.{advice}"
             ),
         )
     return paths_of
+
+
+def _advise_on_missing(missing: Sequence[str], ignored: Sequence[str]) -> str:
+    """Return what may have been meant by the files that are no table, and the least that is
+    needed."""
+    parts: dict[str, list[str]] = {}
+    for file in ignored:
+        for name in missing:
+            if Path(file).stem.lower().startswith(name) and Path(file).suffix in _SUFFIXES:
+                parts.setdefault(name, []).append(file)
+    advice = [
+        f" Are {', '.join(files)} parts of {name}? Join them into one file, put them as Parquet "
+        f"into a folder {name}, or import each from a folder of its own: what repeats counts once."
+        for name, files in parts.items()
+        if len(files) > 1
+    ]
+    joined = {file for files in parts.values() if len(files) > 1 for file in files}
+    near = _find_near_tables([file for file in ignored if file not in joined])
+    advice += [f" Is {file} meant to be {names[0]}?" for file, names in near.items()]
+    if ITEMS.name in missing:
+        advice.append(f" {ITEMS.name}.csv needs no column but item_id.")
+    return "".join(advice)
 
 
 def _find_zones(tables: Mapping[str, pa.Table], facts: FactStore) -> ZoneRules:

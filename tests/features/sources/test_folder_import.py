@@ -218,6 +218,16 @@ class TestUnusableFolders:
         with pytest.raises(BadInput, match=r"no events.*It holds items\.csv"):
             shop.load()
 
+    def test_files_by_month_and_the_least_of_a_catalogue_are_named(self, shop: Shop) -> None:
+        for month in ("04", "05"):
+            (shop.folder / f"events-2025-{month}.csv").write_text("event_type\n")
+        months = r"Are events-2025-04\.csv, events-2025-05\.csv parts of events\? Join them"
+        with pytest.raises(BadInput, match=months):
+            shop.load()
+        (shop.folder / "items.csv").unlink()
+        with pytest.raises(BadInput, match=r"items\.csv needs no column but item_id"):
+            shop.load()
+
     def test_missing_columns_are_named_with_what_may_be_meant(self, shop: Shop) -> None:
         with pytest.raises(BadInput, match=r"events lacks item_id.*'itemid' meant to be 'item_id'"):
             shop.load([{"event_type": "purchase", "occurred_at": "2024-05-01", "itemid": "a"}])
