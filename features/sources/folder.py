@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,9 +15,9 @@ from features.contracts.errors import BadInput, TooManyBadRows
 from features.contracts.near_names import find_near_names
 from features.contracts.row_checks import CLOCK_SKEW, UNKNOWN_ZONE, ZoneRules
 from features.contracts.tables import EVENTS, ITEMS, PRICE_HISTORY, TABLES, USERS, TableSchema
-from features.contracts.texts import sql_literal
 from features.sources.advice import advise, find_examples
 from features.sources.doubtful_amounts import report_doubtful_amounts
+from features.sources.duckdb_sessions import open_duck
 from features.sources.named_people import mark_rows_of
 from features.sources.newer_rows import keep_newer_rows
 from features.sources.quarantine import write_quarantine
@@ -38,7 +36,6 @@ from features.sources.validation import Validated, validate
 
 _REQUIRED = ("events", "items")
 _SUFFIXES = (".csv", ".parquet")
-_MEMORY_LIMIT = "3GB"
 
 
 def import_folder(
@@ -163,7 +160,7 @@ def _read_table(
     zones: ZoneRules | None,
 ) -> tuple[Validated, TableReport]:
     """Return the rows of one table after the checks, and the report of them."""
-    with _open_duck(settings) as duck:
+    with open_duck(settings.home / "spill") as duck:
         raw = load_raw(duck, schema, paths)
         _refuse_missing_columns(schema, raw.names, paths)
         validated = validate(duck, schema, raw.names, settings, latest=latest, zones=zones)
@@ -211,18 +208,6 @@ def _keep_known_ids(validated: Validated, facts: FactStore) -> pa.Table:
     return rows.set_column(
         rows.schema.get_field_index(EVENTS.key[0]), rows.schema.field(EVENTS.key[0]), event_ids
     )
-
-
-@contextmanager
-def _open_duck(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open DuckDB in memory; what does not fit spills into the state folder."""
-    spill = settings.home / "spill"
-    with duckdb.connect() as duck:
-        duck.execute("SET TimeZone = 'UTC'")
-        duck.execute("SET enable_progress_bar = false")
-        duck.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
-        duck.execute(f"SET temp_directory = {sql_literal(str(spill))}")
-        yield duck
 
 
 def _refuse_many_bad_rows(report: ImportReport, settings: Settings, now: datetime) -> None:

@@ -108,8 +108,7 @@ def _validate(
 ) -> tuple[pa.Table, dict[int, str]]:
     """Return the good rows, with their positions as attributes, and the reasons of the others."""
     # Here, because a server that answers slates alone loads no analytical database.
-    import duckdb
-
+    from features.sources.duckdb_sessions import open_duck
     from features.sources.raw import FILE, ROW
     from features.sources.validation import validate
 
@@ -119,8 +118,7 @@ def _validate(
     fields += [pa.field(name, pa.string()) for name in present]
     rows = [{**text, FILE: "", ROW: int(text[_POSITION] or 0)} for text in texts]
     raw = pa.Table.from_pylist(rows, pa.schema(fields))
-    with duckdb.connect() as duck:
-        duck.execute("SET TimeZone = 'UTC'")
+    with open_duck(settings.home / "spill") as duck:
         duck.register("given", raw)
         duck.execute("CREATE TEMP TABLE raw AS SELECT * FROM given")
         checked = validate(

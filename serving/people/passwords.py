@@ -10,6 +10,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -56,7 +57,10 @@ class Passwords:
         self._hasher = hasher or PasswordHasher()
         self._line = threading.BoundedSemaphore(_IN_LINE)
         self._slots = threading.BoundedSemaphore(_AT_ONCE)
-        self._nobodys_hash = self._hasher.hash(secrets.token_hex(16))
+
+    @cached_property
+    def _nobodys_hash(self) -> str:
+        return self._hasher.hash(secrets.token_hex(16))
 
     def hash(self, password: str) -> str:
         """Return the argon2 hash of a password, with its salt and parameters."""

@@ -4,6 +4,7 @@ import unicodedata
 
 import pytest
 import sqlalchemy as sa
+from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,3 +152,18 @@ def _is_same(one, other):
 def test_a_hash_of_weaker_parameters_is_known_as_outdated():
     assert Passwords().is_outdated(QUICK.hash("x"))
     assert not QUICK.is_outdated(QUICK.hash("x"))
+
+
+def test_no_hash_is_computed_before_somebody_signs_in():
+    class CountingHasher(PasswordHasher):
+        n_hashes = 0
+
+        def hash(self, *arguments, **options):
+            self.n_hashes += 1
+            return super().hash(*arguments, **options)
+
+    hasher = CountingHasher(time_cost=1, memory_cost=8, parallelism=1)
+    passwords = Passwords(hasher)
+    assert hasher.n_hashes == 0
+    assert [passwords.verify(None, "nine patient copper kettles") for _ in range(2)] == [False] * 2
+    assert hasher.n_hashes == 1
