@@ -11,8 +11,10 @@ from collections.abc import Mapping
 import duckdb
 import pyarrow as pa
 
+from configs.settings import Settings
 from features.contracts.tables import COSTS, DEFAULT_ZONE, EVENTS, ITEMS, PRICE_HISTORY, EventType
 from features.contracts.texts import sql_literal
+from features.sources.duckdb_sessions import open_duck
 from features.sources.report import FactStore, ImportReport
 
 _SAME = 0.01  # a share by which a line may differ from its price per unit times its units
@@ -37,10 +39,10 @@ _COLUMNS = {
 
 
 def report_doubtful_amounts(
-    tables: Mapping[str, pa.Table], facts: FactStore, report: ImportReport
+    tables: Mapping[str, pa.Table], facts: FactStore, report: ImportReport, settings: Settings
 ) -> None:
     """Count contradicting amounts of the tables of an import, also with those imported before."""
-    with duckdb.connect() as duck:
+    with open_duck(settings.home / "spill") as duck:
         for name, columns in _COLUMNS.items():
             known = facts.read_columns(name, columns)
             if name in tables:

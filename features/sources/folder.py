@@ -78,7 +78,7 @@ def import_folder(
         tables[USERS.name] = keep_later_statements(users, facts, users_report, now)
     _refuse_many_bad_rows(report, settings, now)
     check_items(tables, facts, report, settings)
-    report_doubtful_amounts(tables, facts, report)
+    report_doubtful_amounts(tables, facts, report, settings)
     report.count_zones(tables, settings)
     progress("writing tables")
     report.count_written(facts.write(tables, unknown_zones))
