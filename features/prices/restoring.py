@@ -22,10 +22,10 @@ def find_prices_before(
     begun = [row for row in history if row.valid_from <= at]
     ends = {row.valid_to for row in begun if row.valid_to is not None and row.valid_to > at}
     prices: list[Price] = []
+    known = begun if change is None else drop_change(history, change, begun_by=at)
     for since in sorted({at, *ends}):
         if until is not None and since >= until:
             return prices
-        known = begun if change is None else drop_change(history, change, since, begun_by=at)
         price = find_price_at(known, since)
         if prices and (price is None or price.price_id != prices[-1].price_id):
             prices[-1] = replace(prices[-1], valid_to=since)

@@ -45,54 +45,50 @@ def is_effective(history: Sequence[Price], change: Price, at: datetime) -> bool:
         return True
     if change.reverts_price_id is not None:
         return False
-    return find_price_at(_drop_undone(history, at, begun_by=at), at) == change
+    return find_price_at(_drop_undone(history, begun_by=at), at) == change
 
 
-def drop_change(
-    history: Sequence[Price], change: Price, at: datetime, *, begun_by: datetime
-) -> list[Price]:
-    """Return the history without `change`, without rollbacks and without what is undone at `at`.
-
-    What begins after `begun_by` is left out, and undoes nothing.
-    """
-    return _drop_undone(history, at, begun_by=begun_by, without=change)
+def drop_change(history: Sequence[Price], change: Price, *, begun_by: datetime) -> list[Price]:
+    """Return what has begun by then of the history, without `change`, without rollbacks and without
+    what these and later price lists undid."""
+    return _drop_undone(history, begun_by=begun_by, without=change)
 
 
 def _drop_undone(
-    history: Sequence[Price], at: datetime, *, begun_by: datetime, without: Price | None = None
+    history: Sequence[Price], *, begun_by: datetime, without: Price | None = None
 ) -> list[Price]:
-    """Return what has begun by then of the history, without rollbacks and what is undone at `at`.
+    """Return what has begun by then of the history, without rollbacks and the changes that they
+    undid.
 
-    A rollback undoes a change for good. A row of a price list that ends a promotion, or brings one
-    back, counts while it is valid: what it ends later, it has not ended yet.
+    Of the rows of price lists that begin together the last one counts, also after its end; a row
+    that ends a promotion at another time only repeats what that one says.
     """
     by_id = {row.price_id: row for row in history}
     undone = set() if without is None else {without.seq}
     begun = [row for row in history if row.valid_from <= begun_by]
     for row in sorted(begun, key=lambda price: -price.seq):
-        if row.reverts_price_id is None or row.seq in undone:
-            continue
-        if row.source is PriceSource.ROLLBACK or _is_valid(row, at):
-            undone.add(_find_reverted(row, by_id).seq)
-    return [
-        row
+        is_rollback = row.reverts_price_id is not None and row.source is not PriceSource.IMPORTED
+        if is_rollback and row.seq not in undone:
+            reverted = by_id[row.reverts_price_id or ""]
+            if reverted.valid_to is None or row.valid_from < reverted.valid_to:
+                undone.add(reverted.seq)
+    listed = [row for row in begun if row.seq not in undone and _states_listed_price(row, by_id)]
+    last_listed = {row.valid_from: row.seq for row in sorted(listed, key=lambda price: price.seq)}
+    kept = {*last_listed.values()} | {
+        row.seq
         for row in begun
-        if row.seq not in undone
-        and row.reverts_price_id is None
-        and row.source is not PriceSource.ROLLBACK
-    ]
+        if row.reverts_price_id is None
+        and row.source not in (PriceSource.IMPORTED, PriceSource.ROLLBACK)
+    }
+    return [row for row in begun if row.seq in kept - undone]
 
 
-def _find_reverted(row: Price, by_id: Mapping[str, Price]) -> Price:
-    """Return the row that another one undoes when it begins.
-
-    One row of the ledger reverts another: where the row that it names is not valid then, it goes on
-    with what that one did.
-    """
-    reverted = by_id[row.reverts_price_id or ""]
-    while reverted.reverts_price_id is not None and not _is_valid(reverted, row.valid_from):
-        reverted = by_id[reverted.reverts_price_id]
-    return reverted
+def _states_listed_price(row: Price, by_id: Mapping[str, Price]) -> bool:
+    """Return whether a row is one of a price list, or returns to one, and ends none."""
+    if row.source is not PriceSource.IMPORTED or row.reverts_price_id is None:
+        return row.source is PriceSource.IMPORTED
+    before = by_id[row.reverts_price_id]
+    return before.valid_from == row.valid_from and _states_listed_price(before, by_id)
 
 
 def _is_valid(price: Price, at: datetime) -> bool:

@@ -66,7 +66,7 @@ class PriceList:
         given = {row_key(row) for row in self.given}
         origins: dict[NewPrice, NewPrice] = {}
         for rows, histories in _read_parts(ledger, self.rows):
-            known = _KnownPrices(histories)
+            known = KnownPrices(histories)
             changed += known.select_changed(rows, given)
             origins |= {
                 later: row
@@ -108,7 +108,7 @@ class PriceList:
             for row, served in find_left_out(item, history, self.now):
                 yield ShortenedPrice(row, served)
         for rows, histories in _read_parts(ledger, self.rows):
-            for row in _KnownPrices(histories).select_shorter(rows, self.now):
+            for row in KnownPrices(histories).select_shorter(rows, self.now):
                 if row.valid_to is not None:
                     at = max(row.valid_to, self.now)
                     goes_on = find_price_at(histories[row.item_id], at)
@@ -194,7 +194,7 @@ def _build_listed_price(row: _ListedRow, zone: str, settings: Settings, now: dat
     )
 
 
-class _KnownPrices:
+class KnownPrices:
     """Rows of the ledger: the last of each beginning, and the ids of all."""
 
     def __init__(self, histories: Mapping[str, Sequence[Price]]) -> None:

@@ -212,7 +212,13 @@ def test_many_items_at_once(engine):
 def test_sql_and_python_agree_on_the_price_in_force(engine):
     random = Random(17)
     rows = [
-        price(start, 100 + n, until=random.choice([None, start + random.randint(1, 9)]))
+        # Decisions: of a price list a later row replaces one of the same beginning for good.
+        price(
+            start,
+            100 + n,
+            until=random.choice([None, start + random.randint(1, 9)]),
+            source=PriceSource.DESK,
+        )
         for n, start in enumerate(random.choices(range(30), k=60))
     ]
     with transaction(engine) as connection:
@@ -226,9 +232,7 @@ def test_sql_and_python_agree_on_the_price_in_force(engine):
             )
             if in_force:
                 rest = [each for each in history if each != in_force]
-                without = find_price_at(
-                    drop_change(history, in_force, day(at), begun_by=day(at)), day(at)
-                )
+                without = find_price_at(drop_change(history, in_force, begun_by=day(at)), day(at))
                 assert [each for each in rest if is_effective(rest, each, day(at))] == (
                     [without] if without else []
                 )
