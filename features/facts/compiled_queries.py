@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING
 import ibis.expr.operations as ops
 import sqlglot
 from ibis.backends.duckdb import Backend
+from ibis.common.annotations import ValidationError
+from ibis.common.exceptions import IbisError
 from ibis.common.graph import Node
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
 _MAX_SHAPES = 512
+_MAX_GAPS = 64  # a longer list of ids is of another shape each time, and takes long to look through
 _DIALECT = "duckdb"
 # Other numbers may be part of what is computed, as that of digits.
 _LEAST_NUMBER = 1_000_000
@@ -81,6 +84,8 @@ class CompiledQueries(Backend):  # type: ignore[misc]  # Ibis has no types
         if limit is not None or params or pretty:
             return str(super().compile(expr, limit=limit, params=params, pretty=pretty))
         shape = _describe(expr.as_table().op())
+        if len(shape.gaps) > _MAX_GAPS:
+            return str(super().compile(expr))
         template = _templates.find(shape.key)
         if isinstance(template, _Template):
             return template.fill([_render(gap) for gap in shape.gaps])
@@ -98,12 +103,15 @@ class CompiledQueries(Backend):  # type: ignore[misc]  # Ibis has no types
     def _make_template(self, expr: ir.Expr, shape: _Shape, sql: str) -> _Template | None:
         """Return the SQL of an expression with gaps; None where it does not fit the values."""
         stand_ins = {gap: _make_stand_in(gap, n) for n, gap in enumerate(shape.gaps)}
-        with_stand_ins = expr.as_table().op().replace(stand_ins).to_expr()
         numbers = {_render(stand_in): n for n, stand_in in enumerate(stand_ins.values())}
-        parts = [str(super().compile(with_stand_ins))]
+        try:
+            with_stand_ins = expr.as_table().op().replace(stand_ins).to_expr()
+            parts = [str(super().compile(with_stand_ins))]
+        except (IbisError, ValidationError, TypeError, ValueError):
+            # Where a text is compared with a date, it has to be one.
+            return None
         if numbers:
-            parts = re.split("|".join(f"({re.escape(text)})" for text in numbers), parts[0])
-            parts = [part for part in parts if part is not None]
+            parts = re.split(f"({'|'.join(map(re.escape, numbers))})", parts[0])
         template = _Template(parts[::2], [numbers[text] for text in parts[1::2]])
         is_complete = set(template.numbers) == set(range(len(shape.gaps)))
         values = [_render(gap) for gap in shape.gaps]

@@ -83,6 +83,8 @@ def test_an_expression_of_other_values_tables_and_sessions_is_compiled_no_more(
         lambda sales, n: sales.mutate(day=sales.at.truncate("DWMY"[n])),
         lambda sales, n: sales.join(sales.view(), "item").select("at").limit(n + 1),
         lambda sales, n: sales.order_by(("at", "item")[n % 2]),
+        lambda sales, n: sales.filter(sales.at.date() == f"2018-01-0{n + 1}"),
+        lambda sales, n: sales.filter(sales.item.isin([f"item {k}" for k in range(80 + n)])),
     ],
 )
 def test_sql_is_what_ibis_makes_of_the_expression(compiled, open_sales, build):
