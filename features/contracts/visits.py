@@ -147,7 +147,7 @@ class Visits:
     returning  bool (n_visits,), whether the visitor had a visit in the four weeks before
     outcomes   int8 (n_actions,), what came of each: a number of OUTCOMES; it is not known before
                the visit has ended, and is learnt, never seen
-    users      str or None objects (n_visits,), whose visit it is where somebody was signed in
+    users      str or None objects (n_visits,), who was signed in when the visit began
     """
 
     item_ids: ObjectArray

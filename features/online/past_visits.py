@@ -113,10 +113,7 @@ def compute_offline_visits(facts: Tables, until: datetime) -> Visits:
         devices=devices[kept],
         returning=_find_returning(visitors, at_ms)[first],
         outcomes=np.zeros(int(kept.sum()), np.int8),
-        # Of two who share a visitor's id, the one signed in who comes last in the order of ids.
-        users=np.array([*user_ids.tolist(), None], object)[
-            np.maximum.reduceat(users, np.flatnonzero(first))
-        ],
+        users=np.array([*user_ids.tolist(), None], object)[users[first]],
     )
     purchases = _select_purchases(known).to_pyarrow()
     bought = _Bought(

@@ -360,7 +360,12 @@ class Recommender:
         name: ScorerName = placement.scorer
         if name in ("similar", "bought_together") and not query.context_item_ids:
             name = "all"
-        if name in LEARNT and self._visits is not None and self._visits.serves(visitor, policy):
+        # What buyers look at next was measured with all items, not with new ones alone.
+        if (
+            name in LEARNT
+            and self._visits is not None
+            and self._visits.serves(visitor, policy, follows_buyers=name == "all")
+        ):
             return self._visits
         return self._scorers.get(name, self._scorers["all"])
 

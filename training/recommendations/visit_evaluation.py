@@ -13,7 +13,7 @@ from features.contracts.calendar import DECAY_PER_WEEK
 from features.contracts.histories import UserHistory
 from features.contracts.recommendations import ItemFeatures, RecommendationQuery
 from features.contracts.visits import OUTCOMES, Visit, Visits
-from features.online.past_visits import EPOCH
+from features.online.past_visits import EPOCH, count_milliseconds
 from models.ranking.model import Policy, RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
@@ -59,6 +59,12 @@ class VisitWindow:
         """Whether the visit is of somebody who had bought (positions,)."""
         users = self.visits.users[[position.visit for position in self.positions]].tolist()
         return np.array([user in self.buyers for user in users], bool)
+
+    def find_begun_within(self, span: timedelta) -> BoolArray:
+        """Return whether the visit began in this time after the cut (positions,)."""
+        until_ms = count_milliseconds(self.items.as_of + span)
+        began_at = self.visits.began_at[[position.visit for position in self.positions]]
+        return np.asarray(began_at < until_ms)
 
     def select(self, rows: Int64Array) -> VisitWindow:
         """Return the window with some of its positions."""

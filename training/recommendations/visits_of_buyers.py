@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from training.recommendations.visit_evaluation import VisitWindow
 from training.significance import compute_paired_p_value
 
 _LEVEL = 0.05
+_LATEST = timedelta(weeks=1)  # after the cut: purchases of later weeks would be known by then
+_MIN_PURCHASES = 10  # looks that ended in one: fewer do not tell whether sales are lost
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class BuyerChoice:
 
 def choose_for_buyers(model: RecommendationModel, window: VisitWindow) -> BuyerChoice:
     """Return whether the visit is to rank what buyers look at next: where that is measurably better
-    than the purchases, and no worse for the looks that end in a purchase."""
-    rows = np.flatnonzero(window.is_buyer)
+    than the purchases in the week after the cut, and no worse for the looks that end in one."""
+    rows = np.flatnonzero(window.is_buyer & window.find_begun_within(_LATEST))
     if not model.ranks_purchases or model.visit_sources is None or not len(rows):
         return BuyerChoice()
     of_buyers = window.select(rows)
@@ -44,16 +47,14 @@ def choose_for_buyers(model: RecommendationModel, window: VisitWindow) -> BuyerC
     bought = of_buyers.visits.outcomes[actions] == OUTCOMES.index("purchase")
     is_better = looks.mean() > purchases.mean() and p_value < _LEVEL
     loses_sales = looks[bought].sum() < purchases[bought].sum()
-    by_visit = bool(is_better and not loses_sales)
+    by_visit = bool(is_better and not loses_sales and bought.sum() >= _MIN_PURCHASES)
     why = (
         f"MRR@{DEPTH} of {len(rows):,} next looks of buyers {looks.mean():.4f} by their visit, "
         f"{purchases.mean():.4f} by their purchases (p {p_value:.3f})"
     )
+    why += f"; {bought.sum():,} ended in a purchase ({_MIN_PURCHASES} are needed)"
     if bought.any():
-        why += (
-            f"; of the {bought.sum():,} that ended in a purchase {looks[bought].mean():.4f} and "
-            f"{purchases[bought].mean():.4f}"
-        )
+        why += f", of these {looks[bought].mean():.4f} and {purchases[bought].mean():.4f}"
     ranked_by = "visit" if by_visit else "purchases"
     return BuyerChoice(
         by_visit, {"visits_of_buyers_ranked_by": ranked_by, "visits_of_buyers_why": why}

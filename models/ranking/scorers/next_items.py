@@ -33,17 +33,21 @@ class VisitScorer:
         )
         self._policy = model.policies["visit"]
 
-    def serves(self, visitor: Visitor, policy: Policy | None) -> bool:
+    def serves(
+        self, visitor: Visitor, policy: Policy | None, *, follows_buyers: bool = False
+    ) -> bool:
         """Return whether the visit decides: nothing was bought, nothing is learnt from purchases,
         or visits say more than these of what buyers look at next.
 
         policy   of the request, where it has one: another than that of visits is not theirs
+        follows_buyers   whether the visits of buyers were measured for what is asked
         """
         if policy not in (None, "ranker", self._policy):
             return False
         if len(visitor.bought) and self._model.ranks_purchases:
-            follows_visit = self._model.visits_of_buyers and _goes_on(visitor.history)
-            if not follows_visit:
+            if not (follows_buyers and self._model.visits_of_buyers):
+                return False
+            if not _goes_on(visitor.history):
                 return False
         return self._candidates.can_bind(visitor.history.visit)
 

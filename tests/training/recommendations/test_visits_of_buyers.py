@@ -38,17 +38,24 @@ PLACEMENTS = {"home": Placement("all")}
 
 
 def make_browsing_buyers() -> list[dict[str, Any]]:
-    """Return looks along chains by thirty users, who buy something else every few days."""
+    """Return looks along chains by thirty users, who buy the last item of every third visit, and
+    something else every few days."""
     rng = np.random.default_rng(8)
     looks = make_looks(N_VISITS, days=DAYS)
     for row in looks:
         row["user_id"] = f"u{int(row['session_id'][1:]) % N_USERS:02}"
+    last = {row["session_id"]: row for row in looks}
+    bought = [
+        make_event(row["user_id"], row["item_id"], row["occurred_at"] + timedelta(minutes=1))
+        for number, row in enumerate(last.values())
+        if number % 3 == 0
+    ]
     purchases = [
         make_event(f"u{user:02}", ITEM_IDS[int(rng.integers(N_ITEMS))], END - timedelta(days=day))
         for user in range(N_USERS)
         for day in range(1, DAYS, 6)
     ]
-    return [*looks, *purchases]
+    return [*looks, *bought, *purchases]
 
 
 @dataclass
@@ -61,6 +68,10 @@ class FakeWindow:
 
     @property
     def is_buyer(self):
+        return np.ones(len(self.by_visit), bool)
+
+    def find_begun_within(self, span):
+        assert span == timedelta(weeks=1)
         return np.ones(len(self.by_visit), bool)
 
     @property
@@ -89,25 +100,26 @@ MODEL = FakeModel(ranks_purchases=True, visit_sources=object(), visits_of_buyers
 
 
 @pytest.mark.parametrize(
-    ("visit_rank", "purchase_rank", "bought_rank", "expected"),
+    ("visit_rank", "purchase_rank", "bought_rank", "n_bought", "expected"),
     [
-        (2, 5, 2, True),
-        (5, 2, 5, False),  # the purchases say more
-        (2, 5, 21, False),  # better for looks, but it loses the sales
+        (2, 5, 2, 20, True),
+        (5, 2, 5, 20, False),  # the purchases say more
+        (2, 5, 21, 20, False),  # better for looks, but it loses the sales
+        (2, 5, 2, 9, False),  # too few sales to tell
     ],
 )
 def test_the_visit_ranks_where_it_is_better_and_loses_no_sale(
-    visit_rank, purchase_rank, bought_rank, expected
+    visit_rank, purchase_rank, bought_rank, n_bought, expected
 ):
     rng = np.random.default_rng(1)
-    bought = np.arange(200) < 20
+    bought = np.arange(200) < n_bought
     by_visit = np.where(bought, bought_rank, visit_rank) + rng.integers(0, 2, 200)
     window = FakeWindow(purchase_rank + rng.integers(0, 2, 200), by_visit, bought)
     choice = choose_for_buyers(MODEL, window)
     assert choice.by_visit is expected
     ranked_by = "visit" if expected else "purchases"
     assert choice.choices["visits_of_buyers_ranked_by"] == ranked_by
-    assert "of the 20 that ended in a purchase" in choice.choices["visits_of_buyers_why"]
+    assert f"; {n_bought} ended in a purchase" in choice.choices["visits_of_buyers_why"]
 
 
 def test_there_is_no_choice_without_a_ranker_of_purchases():
