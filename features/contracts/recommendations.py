@@ -109,7 +109,7 @@ class ScoredItem:
     rules             the effects of rules on the item, when requested
     propensity        probability of the item at this rank given the ranks before; None where the
                       placement explores nothing
-    query_match       None where nothing was searched for, or no ranker scored
+    query_match       None where nothing was searched for, or the ranker of purchases did not score
     """
 
     item_id: str

@@ -80,8 +80,8 @@ class ShownItems:
     propensities   probability of the item at this rank given the ranks before it, 0 < p <= 1; the
                    product is the probability of the slate. None where nothing was drawn
     teams          the ranker that gave the item, where two are interleaved
-    matches        how far the item matches what was searched for, None for an item that no ranker
-                   scored; None where nothing was
+    matches        how far the item matches what was searched for, None for an item that the ranker
+                   of purchases did not score; None where nothing was, or two rankers were mixed
 
     Raises BadInput when the lengths differ or a propensity is no probability.
     """
@@ -105,7 +105,8 @@ class ShownItems:
             reasons=tuple([item.reason.value for item in slate.items]),
             propensities=propensities,
             teams=teams,
-            matches=tuple(matches) if any(match is not None for match in matches) else None,
+            # The scores of two rankers that are mixed have no unit in common.
+            matches=tuple(matches) if teams is None and any(matches) else None,
         )
 
     def __post_init__(self) -> None:
@@ -216,18 +217,22 @@ class LoggedSearch:
 
 
 def read_searches(
-    connection: sa.Connection, *, after: datetime, until: datetime
+    connection: sa.Connection, *, after: datetime, until: datetime, limit: int
 ) -> list[LoggedSearch]:
-    """Return the logged lists that a query ranked, after < shown_at <= until, oldest first."""
+    """Return the logged lists that a query ranked, after < shown_at <= until, oldest first.
+
+    Of more than `limit` the latest.
+    """
     table = slates.c
     query = (
         sa.select(table.recommendation_id, table["items"])
         .where(table.shown_at > after, table.shown_at <= until)
         .where(table["items"].contains(f'"{_MATCH}":', autoescape=True))
-        .order_by(table.shown_at, table.recommendation_id)
+        .order_by(table.shown_at.desc(), table.recommendation_id.desc())
+        .limit(limit)
     )
     searches = []
-    for recommendation_id, text in connection.execute(query):
+    for recommendation_id, text in reversed(connection.execute(query).all()):
         lists = orjson.loads(text)
         if _MATCH in lists:
             matches = [None if match is None else QueryMatch(*match) for match in lists[_MATCH]]

@@ -63,9 +63,9 @@ class ScoredItems:
         return [_REASON_OF_VALUE[reason] for reason in reasons]
 
     def find_query_match(self, row: int) -> QueryMatch | None:
-        """Return how far a row matches the text; None where no ranker scored it, or none is
-        searched for."""
-        if self.match is None or self.matrix is None or row >= len(self.match):
+        """Return how far a row matches the text; None where none is searched for, or another than
+        the ranker of purchases scored it: scores of others have another unit."""
+        if self.match is None or self.task != "all" or row >= len(self.match):
             return None
         degree = float(self.match[row])
         return QueryMatch(degree, float(self.scores[row]) - self.match_weight * degree)

@@ -30,7 +30,8 @@ MIN_SEARCHES = 200
 _HIGHEST_WEIGHT = 10 * DEFAULT_QUERY_WEIGHT
 _SIGNIFICANCE_LEVEL = 0.05
 _PAST = timedelta(days=365)
-_MAX_SEARCHES = 50_000  # the latest
+_MAX_SEARCHES = 20_000  # the latest
+_MAX_RANKS = 100  # of each list; what stands behind is seldom seen
 _RIDGE = 0.01  # keeps what a few lists cannot tell apart finite
 _CLICKS = (*VIEW_TYPES, EventType.PURCHASE.value)
 
@@ -89,7 +90,8 @@ def add_query_weight(
 def learn_query_weight(clicks: SearchClicks) -> QueryWeight:
     """Return the weight that makes the clicks likeliest, where it does so on later lists as well.
 
-    It is fitted on two thirds of the lists and held against the shipped one on the last third.
+    What two thirds of the lists show is held against the shipped weight on the last third. A weight
+    at an end of its range says that the score tells nothing, and is none.
     """
     if len(clicks) < MIN_SEARCHES:
         return QueryWeight(
@@ -99,10 +101,12 @@ def learn_query_weight(clicks: SearchClicks) -> QueryWeight:
         )
     cut = 2 * len(clicks) // 3
     earlier, later = clicks.select(slice(None, cut)), clicks.select(slice(cut, None))
-    free, fixed = _fit(earlier, None), _fit(earlier, DEFAULT_QUERY_WEIGHT)
-    gains = _log_likelihoods(later, free) - _log_likelihoods(later, fixed)
+    tested, weight = _find_weight(_fit(earlier, None)), _find_weight(_fit(clicks, None))
+    gains = np.zeros(len(later))
+    if tested is not None:
+        shipped = _fit(earlier, DEFAULT_QUERY_WEIGHT)
+        gains = _log_likelihoods(later, _fit(earlier, tested)) - _log_likelihoods(later, shipped)
     p_value = compute_paired_p_value(gains, np.zeros(len(gains)))
-    weight = _find_weight(_fit(clicks, None))
     measured = (
         f"on the latest {len(later):,} of {len(clicks):,} ranked lists with a query and a click, "
         f"p {p_value:.3f}"
@@ -119,7 +123,7 @@ def read_clicks(context: TrainingContext, end: datetime) -> SearchClicks | None:
     with reading_stored(context.settings, slates) as connection:
         if connection is None:
             return None
-        searches = read_searches(connection, after=end - _PAST, until=end)
+        searches = read_searches(connection, after=end - _PAST, until=end, limit=_MAX_SEARCHES)
     if not searches:
         return None
     events = context.facts.read("events")
@@ -132,13 +136,16 @@ def read_clicks(context: TrainingContext, end: datetime) -> SearchClicks | None:
     clicked: dict[str, set[str]] = {}
     for recommendation_id, item_id in zip(*table.values(), strict=True):
         clicked.setdefault(recommendation_id, set()).add(item_id)
-    return collect_clicks(searches[-_MAX_SEARCHES:], clicked)
+    return collect_clicks(searches, clicked)
 
 
 def collect_clicks(searches: Sequence[LoggedSearch], clicked: dict[str, set[str]]) -> SearchClicks:
     """Return the lists of which an item was clicked, with at least two items to choose from."""
     chosen = []
-    for search in searches:
+    for whole in searches:
+        search = replace(
+            whole, item_ids=whole.item_ids[:_MAX_RANKS], matches=whole.matches[:_MAX_RANKS]
+        )
         known = [match is not None for match in search.matches]
         of_list = clicked.get(search.recommendation_id, set())
         hits = [
@@ -178,11 +185,11 @@ def _fit(clicks: SearchClicks, weight: float | None) -> Float64Array:
 
 
 def _find_weight(coefficients: Float64Array) -> float | None:
-    """Return what a full match is worth in the score; None where the score counts for nothing."""
+    """Return what a full match is worth in the score; None where one of them counts for nothing."""
     of_score, of_match, _ = coefficients.tolist()
-    if of_score <= 0:
+    if of_score <= 0 or not 0 < of_match / of_score < _HIGHEST_WEIGHT:
         return None
-    return float(np.clip(of_match / of_score, 0.0, _HIGHEST_WEIGHT))
+    return float(of_match / of_score)
 
 
 def _log_likelihoods(clicks: SearchClicks, coefficients: Float64Array) -> Float64Array:

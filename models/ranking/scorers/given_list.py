@@ -16,8 +16,8 @@ from models.ranking.scorers.candidate_ranking import CandidateRanking
 from models.ranking.scorers.next_items import VisitScorer
 from models.ranking.scorers.scorer import ScoringRequest
 
-# Where no ranker knows the visitor, in the unit of popularity.
-_POPULARITY_MATCH_WEIGHT = DEFAULT_QUERY_WEIGHT
+# Where another than the ranker of purchases scores, from whose lists a weight is learnt.
+_OTHER_MATCH_WEIGHT = DEFAULT_QUERY_WEIGHT
 
 
 class GivenListScorer:
@@ -46,8 +46,7 @@ class GivenListScorer:
             return scored
         matches = self._catalogue.text_match.score(request.query.search_text)
         match: Float64Array = matches[scored.positions].astype(np.float64)
-        is_ranked = scored.matrix is not None
-        weight = self._query_weight if is_ranked else _POPULARITY_MATCH_WEIGHT
+        weight = self._query_weight if scored.task == "all" else _OTHER_MATCH_WEIGHT
         return replace(
             scored, scores=scored.scores + weight * match, match=match, match_weight=weight
         )

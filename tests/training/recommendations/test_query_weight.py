@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -61,6 +62,9 @@ def test_the_shipped_weight_stays_where_it_is_right_or_nothing_can_be_learnt():
     assert sum(one.weight == DEFAULT_QUERY_WEIGHT for one in right) >= 4  # 5 % are by chance
     first_only = draw_clicks(0.0, 600, 1, of_rank=-3.0, of_score=0.0)
     assert learn_query_weight(first_only).weight == DEFAULT_QUERY_WEIGHT
+    noise = draw_clicks(4.0, 600, 2)
+    shuffled = np.random.default_rng(3).permuted(noise.other, axis=1)
+    assert learn_query_weight(replace(noise, other=shuffled)).weight == DEFAULT_QUERY_WEIGHT
     few = learn_query_weight(draw_clicks(2.0, MIN_SEARCHES - 1, 1))
     assert few.weight == DEFAULT_QUERY_WEIGHT
     assert few.why == "as shipped: 199 ranked lists with a query and a click, 200 are needed"
