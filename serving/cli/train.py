@@ -14,7 +14,7 @@ import typer
 
 from configs.loading import parse_override
 from features.contracts.clock import feature_time, parse_time
-from features.contracts.errors import BadInput, TooLittleData
+from features.contracts.errors import BadInput, ShopwrightError, TooLittleData
 from models.registry import NAMES, Version
 from serving.cli.evaluate import evaluation_document, print_evaluation
 from serving.cli.file_modes import share_output
@@ -107,21 +107,24 @@ def train(
 
 @dataclass(frozen=True)
 class _Trainings:
-    """The reports, and why other models were not trained, by name."""
+    """The reports, why other models were not trained, by name, and what nobody foresaw."""
 
     reports: list[TrainingReport]
     untrained: Mapping[str, str]
+    failures: Sequence[Exception] = ()
 
 
 def _train_each(
     names: Sequence[str], train_model: Callable[[str], TrainingReport], progress: Steps
 ) -> _Trainings:
-    """Train each model; one that has too little data does not stop the others.
+    """Train each model; one that has too little data does not stop the others, nor does one whose
+    training fails for an unforeseen reason.
 
-    Raises TooLittleData where it was the only one.
+    Raises TooLittleData where it was the only one, and what concerns every model at once.
     """
     reports: list[TrainingReport] = []
     untrained: dict[str, str] = {}
+    failures: list[Exception] = []
     for name in names:
         try:
             reports.append(train_model(name))
@@ -130,10 +133,17 @@ def _train_each(
                 raise
             untrained[name] = str(error)
             progress.done()
-    return _Trainings(reports, untrained)
+        except ShopwrightError:
+            raise
+        except Exception as error:  # the others do not depend on it; it is raised behind them
+            error.add_note(f"It ended the training of {name}; the other models were trained")
+            failures.append(error)
+            progress.done()
+    return _Trainings(reports, untrained, failures)
 
 
 def _print_trainings(trainings: _Trainings, *, json: bool) -> None:
+    """Print the reports; then raise the first failure that nobody foresaw."""
     if json:
         print_json(
             {
@@ -141,11 +151,13 @@ def _print_trainings(trainings: _Trainings, *, json: bool) -> None:
                 "untrained": dict(trainings.untrained),
             }
         )
-        return
-    for report in trainings.reports:
-        print_training(report, in_full=True)
-    for name, reason in trainings.untrained.items():
-        print_line(f"{name}: not trained yet: {reason}. {_MEANWHILE[name]}")
+    else:
+        for report in trainings.reports:
+            print_training(report, in_full=True)
+        for name, reason in trainings.untrained.items():
+            print_line(f"{name}: not trained yet: {reason}. {_MEANWHILE[name]}")
+    for failure in trainings.failures:
+        raise failure
 
 
 def set_data_until(shop: Shop, data_until: str | None) -> None:

@@ -95,6 +95,24 @@ def test_retraining_ends_with_code_3_where_a_model_was_refused(monkeypatch, prom
     assert CliRunner().invoke(app, ["retrain"]).exit_code == (0 if promoted else 3)
 
 
+def test_a_training_that_breaks_does_not_stop_the_others(monkeypatch):
+    shown = []
+
+    def train_one(_shop, name, *_, **__):
+        if name == "recommendations":
+            raise KeyError("sequence")
+        return SimpleNamespace(name=name, verdict=SimpleNamespace(promote=True))
+
+    monkeypatch.setattr(train, "Shop", lambda: SimpleNamespace(now=lambda: NOW))
+    monkeypatch.setattr(train, "train_one", train_one)
+    monkeypatch.setattr(train, "print_training", lambda report, **_: shown.append(report.name))
+    broken = CliRunner().invoke(app, ["train", "all"])
+    assert shown == ["demand", "pricing"]
+    assert broken.exit_code == 1
+    assert isinstance(broken.exception, KeyError)
+    assert "training of recommendations" in broken.exception.__notes__[0]
+
+
 def test_retraining_starts_with_features_as_of_the_whole_hour(monkeypatch):
     instants = []
     shop = SimpleNamespace(facts=None, settings=None, now=lambda: NOW + timedelta(minutes=50))
