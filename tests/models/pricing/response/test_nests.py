@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from models.pricing.response.choice_form import (
-    Inside,
     compute_inclusive_values,
     sum_attraction,
 )
@@ -62,7 +61,7 @@ def test_inclusive_values_by_hand():
     utility = np.array([[0.5], [-0.2], [0.7]])
     attraction = 0.75 * (np.exp(0.5) - 1) + 0.25 * (np.exp(-0.2) - 1)
     assert sum_attraction(nests, utility)[:2, 0] == pytest.approx([attraction] * 2)
-    inside = Inside(families=0.6, rests=0.1)
+    inside = np.array([0.6, 0.6, 0.0])
     expected = [np.log(1 + 0.6 * attraction)] * 2 + [0.0]
     assert compute_inclusive_values(nests, inside, utility)[:, 0] == pytest.approx(expected)
     # The derivative by the utility of the first: inside × its share, of all in the nest.
