@@ -21,24 +21,24 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from scipy.special import ndtr
 
 from features.contracts.arrays import Float64Array
 from models.pricing.response.double_ml import Residuals
 from models.pricing.response.group_regression import Levels
 from models.pricing.response.nest_coefficients import (
     DIVERSION,
+    LARGEST_SHARE,
     NestCoefficients,
     NestStep,
     Normal,
     OwnFit,
     build_diversion_prior,
+    truncate,
 )
 from models.pricing.response.nests import Nests
 from models.pricing.response.treatments import REGULAR
 
 PROMOTIONS, REGULAR_PRICES = range(2)
-_LARGEST_INSIDE = 0.95
 # The responses lag behind by a step, so full steps of `inside` go too far, and back.
 _DAMPING = 0.6
 
@@ -137,20 +137,8 @@ def compute_inclusive_values(
 
 
 def _limit(normal: Normal) -> Normal:
-    return replace(normal, mean=np.clip(normal.mean, 0.0, _LARGEST_INSIDE))
+    return replace(normal, mean=np.clip(normal.mean, 0.0, LARGEST_SHARE))
 
 
 def _truncate(normal: Normal) -> Normal:
-    """Return mean and variance of the part of a normal distribution between 0 and the largest.
-
-    >>> half = _truncate(Normal(np.zeros(1), 0.01 * np.ones((1, 1))))
-    >>> half.mean.round(4).tolist(), half.errors.round(4).tolist()
-    ([0.0798], [0.0603])
-    """
-    mean, error = normal.mean, normal.errors
-    low, high = -mean / error, (_LARGEST_INSIDE - mean) / error
-    share = ndtr(high) - ndtr(low)
-    density_low, density_high = (np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) for z in (low, high))
-    shift = (density_low - density_high) / share
-    variance = error**2 * (1 + (low * density_low - high * density_high) / share - shift**2)
-    return Normal(mean + error * shift, np.diag(variance))
+    return truncate(normal.mean, normal.errors, np.full(len(normal.mean), LARGEST_SHARE))

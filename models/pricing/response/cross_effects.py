@@ -20,7 +20,7 @@ def add_cross_effects(items: Sequence[PricingItem], cross: CrossElasticities) ->
     units = np.array([item.units_mean for item in items])
     net_price = np.array([item.current_price_minor / item.tax_divisor for item in items])
     margin = net_price - np.array([item.unit_cost_minor for item in items])
-    gained_units = cross.elasticity * units[cross.units_of]
+    gained_units = cross.move_units(units)
     cross_units, cross_revenue, cross_profit = (
         np.bincount(cross.price_of, gained_units * amount[cross.units_of], len(items)).tolist()
         for amount in (np.ones(len(items)), net_price, margin)

@@ -79,13 +79,26 @@ class CrossElasticities:
 
     Items are numbered by their index in a list. All arrays (P,).
 
-    error   standard error of an elasticity, a share of it
+    error         standard error of an elasticity, a share of it
+    usual_ratio   usual units of `units_of` over those of `price_of`, which the elasticity belongs
+                  to; None where it belongs to whatever units
     """
 
     units_of: Int64Array
     price_of: Int64Array
     elasticity: Float64Array
     error: Float64Array
+    usual_ratio: Float64Array | None = None
+
+    def move_units(self, units: Float64Array) -> Float64Array:
+        """Return by how many units (P,) `units_of` grows per unit of the log of the price.
+
+        At units (n,) of the items, as forecast. What an item loses goes to the others as it usually
+        does: a ratio of two forecasts would make a slow item lose far more than it sells.
+        """
+        if self.usual_ratio is None:
+            return self.elasticity * units[self.units_of]
+        return self.elasticity * self.usual_ratio * units[self.price_of]
 
 
 class ElasticityModel:
@@ -214,7 +227,9 @@ class ElasticityModel:
         received = self.columns["cross_received"][series[units_of]]
         sent = self.columns["cross_sent"][series[price_of]]
         error = self.columns["cross_error"][series[price_of]]
-        return CrossElasticities(units_of, price_of, received * sent, error)
+        share = self.columns["share"]
+        usual_ratio = share[series[units_of]] / np.maximum(share[series[price_of]], 1e-9)
+        return CrossElasticities(units_of, price_of, received * sent, error, usual_ratio)
 
     def save(self, folder: Path) -> None:
         """Write `model.json` and `elasticities.npz`."""

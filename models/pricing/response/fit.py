@@ -58,8 +58,9 @@ _SCORING_STEPS = 4  # the first on log units, the others on counts
 # Further ones for each form of the nests, from the fit without nests on: what the nest does and the
 # responses depend on each other.
 _FORM_STEPS, _SETTLED_STEPS = 9, 2
-# Items of a nest differ in how much they take from each other by about so much of it.
-_CROSS_HETEROGENEITY = 0.3
+# Items of a family differ in how much they take from each other by about so much of it; those of
+# the rest of a category, some of which do not replace each other at all, by more.
+_CROSS_HETEROGENEITY, _CROSS_HETEROGENEITY_OF_RESTS = 0.3, 0.6
 
 
 @dataclass(frozen=True)
@@ -190,12 +191,11 @@ def _describe_responses(
         received, sent = np.ones(n), -responses[:, REGULAR] * of_regular * nests.share
         error = of_regular_error / np.maximum(of_regular, 1e-9)
     elif isinstance(fit.nest, LogLinearEffect):
-        coefficients = fit.nest.coefficients
-        pulls = coefficients.spread_means(nests).T
-        cross_weights = fit.nest.cross_weights
-        received, sent = pulls[:, REGULAR], cross_weights
-        of_regular_error = coefficients.spread_errors(nests)[REGULAR]
-        error = of_regular_error / np.maximum(np.abs(received), 1e-9)
+        pulls = fit.nest.coefficients.spread_means(nests).T
+        received, of_regular_error = fit.nest.expect_regular()
+        cross_weights = sent = fit.nest.cross_weights
+        error = of_regular_error / np.maximum(received, 1e-9)
+    heterogeneity = np.where(nests.declared, _CROSS_HETEROGENEITY, _CROSS_HETEROGENEITY_OF_RESTS)
     own_share = 1 - inside[REGULAR_PRICES] * nests.share
     kept = np.stack([own_share, *[1 - inside[PROMOTIONS] * nests.share] * 2], axis=1)
     errors = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)) * kept
@@ -220,7 +220,7 @@ def _describe_responses(
         "pulls": pulls,
         "cross_received": np.where(nests.nested, received, 0.0),
         "cross_sent": np.where(nests.nested, sent, 0.0),
-        "cross_error": np.where(nests.nested, np.hypot(error, _CROSS_HETEROGENEITY), 0.0),
+        "cross_error": np.where(nests.nested, np.hypot(error, heterogeneity), 0.0),
     }
 
 
@@ -305,7 +305,7 @@ class _Fitter:
             sent = fit.nest.expect()[0][REGULAR_PRICES] * self.nests.share
             kept = 1 - sent - sent * profits.sum_of_others(np.ones(n), self.nests)
         elif isinstance(fit.nest, LogLinearEffect):
-            received = fit.nest.coefficients.spread_means(self.nests)[REGULAR]
+            received = fit.nest.expect_regular()[0]
             others = profits.sum_of_others(received, self.nests)
             gained = fit.nest.cross_weights * others
         implied = profits.imply_slopes(self._tree[0], kept, gained)

@@ -20,11 +20,14 @@ from models.pricing.response.controls import sum_over_nest
 from models.pricing.response.double_ml import Residuals
 from models.pricing.response.group_regression import Levels
 from models.pricing.response.nest_coefficients import (
+    DIVERSION,
+    LARGEST_SHARE,
     NestCoefficients,
     NestStep,
     Normal,
     OwnFit,
     build_diversion_prior,
+    truncate,
 )
 from models.pricing.response.nests import Nests
 from models.pricing.response.treatments import combine_treatments
@@ -40,6 +43,7 @@ class LogLinearEffect:
     pulls          (3, S, W) weighted sums of the neighbours' treatments
     cross_weights  (S,) weight of each series' prices
     coefficients   of families and rests, by treatment
+    prior          of the coefficients, by the latest responses
     """
 
     nests: Nests
@@ -47,6 +51,7 @@ class LogLinearEffect:
     cross_weights: Float64Array
     pulls: Float64Array
     coefficients: NestCoefficients
+    prior: Normal
 
     @classmethod
     def start(
@@ -63,7 +68,7 @@ class LogLinearEffect:
         """
         pulls = sum_treatments_over_nest(treatments, cross_weights, nests)
         prior = build_prior(nests, cross_weights, responses)
-        return cls(nests, levels, cross_weights, pulls, NestCoefficients(prior, prior))
+        return cls(nests, levels, cross_weights, pulls, NestCoefficients(prior, prior), prior)
 
     def predict(self, _: OwnFit) -> Float64Array:
         """Return what the neighbours add to log units (S, W); 0 at usual prices."""
@@ -71,19 +76,34 @@ class LogLinearEffect:
 
     def update(self, own: OwnFit, residuals: Residuals, unexplained: Float64Array) -> Self:
         """Return the effect after one step; `unexplained` (S, W) are residual log units."""
+        prior = build_prior(self.nests, self.cross_weights, own.responses)
         step = NestStep(
             before=self.coefficients,
             derivative=self.pulls,
             unexplained=unexplained,
             residuals=residuals,
-            prior=build_prior(self.nests, self.cross_weights, own.responses),
+            prior=prior,
             damping=_DAMPING,
         )
-        return replace(self, coefficients=step.take(self.nests, self.levels))
+        return replace(self, coefficients=step.take(self.nests, self.levels), prior=prior)
 
     def is_near(self, other: Self) -> bool:
         """Whether another step would change little."""
         return self.coefficients.is_near(other.coefficients)
+
+    def expect_regular(self) -> tuple[Float64Array, Float64Array]:
+        """Return what regular prices of neighbours do (S,), and its standard error.
+
+        A nest gains something of what an item loses by a regular price, and never all of it.
+        """
+        per_diversion = self.prior.mean / DIVERSION
+        largest = LARGEST_SHARE * np.abs(per_diversion)
+
+        def limit(normal: Normal) -> Normal:
+            return truncate(normal.mean[:1], normal.errors[:1], largest[:1])
+
+        expected = self.coefficients.apply(limit)
+        return expected.spread_means(self.nests)[0], expected.spread_errors(self.nests)[0]
 
 
 def sum_treatments_over_nest(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
+from scipy.special import ndtr
 
 from features.contracts.arrays import BoolArray, Float64Array
 from models.pricing.response.double_ml import Residuals, remove_levels
@@ -24,6 +25,7 @@ from models.pricing.response.nests import Nests
 from models.pricing.response.treatments import combine_treatments
 
 DIVERSION, DIVERSION_SPREAD = 0.33, 0.15
+LARGEST_SHARE = 0.95  # of the units that an item loses, which its nest gains
 # By how much the diversions of an item's regular price, of its reductions and of their announcement
 # differ: an assumption, there is no published figure.
 _DIFFERENCE = 0.1
@@ -47,6 +49,24 @@ class Normal:
     def is_near(self, other: Normal) -> bool:
         """Whether all means differ from the other's by less than a tenth of their errors."""
         return bool((np.abs(self.mean - other.mean) < self.errors / 10).all())
+
+
+def truncate(mean: Float64Array, error: Float64Array, largest: Float64Array) -> Normal:
+    """Return mean and variance of the part of normal distributions between 0 and the largest.
+
+    All arguments (K,), the coefficients independent of each other.
+
+    >>> half = truncate(np.zeros(1), np.array([0.1]), np.array([0.9]))
+    >>> half.mean.round(4).tolist(), half.errors.round(4).tolist()
+    ([0.0798], [0.0603])
+    """
+    low, high = -mean / error, (largest - mean) / error
+    share = np.maximum(ndtr(high) - ndtr(low), 1e-12)
+    density_low, density_high = (np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) for z in (low, high))
+    shift = (density_low - density_high) / share
+    shrunk = 1 + (low * density_low - high * density_high) / share - shift**2
+    truncated = np.clip(mean + error * shift, 0.0, largest)
+    return Normal(truncated, np.diag(error**2 * np.clip(shrunk, 1e-6, 1.0)))
 
 
 def build_diversion_prior(per_diversion: Float64Array) -> Normal:
