@@ -25,6 +25,7 @@ import numpy as np
 from features.contracts.arrays import Float64Array
 from models.pricing.response.double_ml import Residuals
 from models.pricing.response.group_regression import Levels
+from models.pricing.response.margins import UsualProfits
 from models.pricing.response.nest_coefficients import (
     DIVERSION,
     LARGEST_SHARE,
@@ -91,13 +92,28 @@ class ChoiceEffect:
         """Whether another step would change little."""
         return self.inside.is_near(other.inside)
 
-    def expect(self) -> tuple[Float64Array, Float64Array]:
-        """Return the expected `inside` (2, S) of promotions and regular prices, and its errors.
+    def expect_inside(self) -> Float64Array:
+        """Return the expected `inside` of each series (S,) by promotions."""
+        expected = self.inside.apply(_truncate).spread_means(self.nests)
+        return np.asarray(expected[PROMOTIONS])
 
-        It is between 0 and 1, so its mean is not where it fits best.
-        """
+    def expect_regular(self) -> tuple[Float64Array, Float64Array]:
+        """Return the expected `inside` of regular prices of each series (S,), and its error."""
         expected = self.inside.apply(_truncate)
-        return expected.spread_means(self.nests), expected.spread_errors(self.nests)
+        mean, error = expected.spread_means(self.nests), expected.spread_errors(self.nests)
+        return mean[REGULAR_PRICES], error[REGULAR_PRICES]
+
+    def limit_regular(self) -> float:
+        """Return the `inside` of regular prices at which the nest gains nearly all."""
+        return LARGEST_SHARE
+
+    def find_kept_and_gained(
+        self, regular: Float64Array, profits: UsualProfits
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return which share of its slope an item keeps (S,); the nest gains nothing beside it."""
+        sent = regular * self.nests.share
+        of_others = profits.sum_of_others(np.ones(len(sent)), self.nests)
+        return 1 - sent - sent * of_others, np.zeros(len(sent))
 
     def _attract_by_regular(self, own: OwnFit) -> Float64Array:
         return sum_regular_utility(self.nests, own.responses[:, REGULAR], self.regular)

@@ -40,6 +40,7 @@ _GRADES = tuple(EvidenceGrade)
 _NUMBERS = (
     *("elasticity", "error", "depth", "depth_error", "announced", "announced_error", "own"),
     *("share", "inside", "inside_regular", "pull", "cross_received", "cross_sent", "cross_error"),
+    "cross_correlation",
     *("lowest", "highest", "shop_error", "category_error"),
 )
 
@@ -80,6 +81,7 @@ class CrossElasticities:
     Items are numbered by their index in a list. All arrays (P,).
 
     error         standard error of an elasticity, a share of it
+    correlation   of that error with the error of the elasticity of `price_of`; None for none
     usual_ratio   usual units of `units_of` over those of `price_of`, which the elasticity belongs
                   to; None where it belongs to whatever units
     """
@@ -88,6 +90,7 @@ class CrossElasticities:
     price_of: Int64Array
     elasticity: Float64Array
     error: Float64Array
+    correlation: Float64Array | None = None
     usual_ratio: Float64Array | None = None
 
     def move_units(self, units: Float64Array) -> Float64Array:
@@ -120,6 +123,7 @@ class ElasticityModel:
                         treatments
     cross_received, cross_sent, cross_error   the cross elasticity of i to the price of j is
                         received (i) × sent (j), with a standard error that is a share of it (j)
+    cross_correlation   (j) of that error with the error of the elasticity
     shop_error, category_error   parts of `error` that are common to all series, and to those of a
                         category
     """
@@ -229,7 +233,14 @@ class ElasticityModel:
         error = self.columns["cross_error"][series[price_of]]
         share = self.columns["share"]
         usual_ratio = share[series[units_of]] / np.maximum(share[series[price_of]], 1e-9)
-        return CrossElasticities(units_of, price_of, received * sent, error, usual_ratio)
+        return CrossElasticities(
+            units_of=units_of,
+            price_of=price_of,
+            elasticity=received * sent,
+            error=error,
+            correlation=self.columns["cross_correlation"][series[price_of]],
+            usual_ratio=usual_ratio,
+        )
 
     def save(self, folder: Path) -> None:
         """Write `model.json` and `elasticities.npz`."""
@@ -257,6 +268,7 @@ class ElasticityModel:
             )
         if "inside_regular" not in arrays:
             arrays["inside_regular"] = arrays["inside"]
+            arrays["cross_correlation"] = np.zeros(len(arrays["error"]))
         if "shop_error" not in arrays:
             arrays |= dict.fromkeys(
                 ("shop_error", "category_error"), np.zeros(len(arrays["error"]))

@@ -17,7 +17,7 @@ import numpy as np
 from features.contracts.arrays import AnyArray, BoolArray, Float64Array, Int64Array
 from features.contracts.categories import codes
 from features.contracts.errors import BadInput
-from models.pricing.response.choice_form import PROMOTIONS, REGULAR_PRICES, ChoiceEffect
+from models.pricing.response.choice_form import ChoiceEffect
 from models.pricing.response.controls import build_controls
 from models.pricing.response.cross_weights import choose_cross_weights
 from models.pricing.response.double_ml import Residuals, fit_control_effects, residualise
@@ -26,9 +26,11 @@ from models.pricing.response.evidence import grade_evidence, measure_evidence
 from models.pricing.response.group_regression import Levels, apply_coefficients
 from models.pricing.response.instruments import correct_with_costs
 from models.pricing.response.log_linear_form import LogLinearEffect
+from models.pricing.response.margin_evidence import MarginEvidence, read_margins
 from models.pricing.response.margins import UsualProfits
 from models.pricing.response.nest_coefficients import NestEffect, OwnFit
-from models.pricing.response.nests import Nests, build_nests
+from models.pricing.response.nest_gains import NestGains, shift_regular
+from models.pricing.response.nests import build_nests
 from models.pricing.response.own_responses import OwnResponses, fit_own_responses
 from models.pricing.response.panel import PricePanel
 from models.pricing.response.randomised import (
@@ -42,7 +44,6 @@ from models.pricing.response.shrink_responses import ShrunkenResponses, shrink_r
 from models.pricing.response.treatments import (
     ANNOUNCED,
     DEPTH,
-    N_TREATMENTS,
     REGULAR,
     centre_treatments,
     combine_treatments,
@@ -58,9 +59,6 @@ _SCORING_STEPS = 4  # the first on log units, the others on counts
 # Further ones for each form of the nests, from the fit without nests on: what the nest does and the
 # responses depend on each other.
 _FORM_STEPS, _SETTLED_STEPS = 9, 2
-# Items of a family differ in how much they take from each other by about so much of it; those of
-# the rest of a category, some of which do not replace each other at all, by more.
-_CROSS_HETEROGENEITY, _CROSS_HETEROGENEITY_OF_RESTS = 0.3, 0.6
 
 
 @dataclass(frozen=True)
@@ -122,12 +120,14 @@ def fit_with_residuals(
     with_tests = with_tests.select_series(sells_enough)
     fitter = _Fitter(panel, config)
     fit = fitter.fit_best_form()
-    shrunken = fitter.add_margins(fit)
+    margins = fitter.read_margins(fit)
+    shrunken = margins.shrunken
     correction, variance = correct_with_costs(panel, fit.residuals, fitter.levels, shrunken.mean)
     responses, covariance = shrunken.mean.copy(), shrunken.covariance.copy()
     responses[:, REGULAR] += correction
     covariance[:, REGULAR, REGULAR] += variance
-    columns = _describe_responses(fit, fitter.nests, responses, covariance)
+    nest = NestGains.build(fit.nest, fitter.nests, margins)
+    columns = _describe_responses(fit, nest, responses, covariance)
     slopes = UncertainSlopes(
         mean=columns["elasticity"],
         variance=columns["error"] ** 2,
@@ -175,52 +175,36 @@ def _replace_slopes(
 
 
 def _describe_responses(
-    fit: _FormFit, nests: Nests, responses: Float64Array, covariance: Float64Array
+    fit: _FormFit, nest: NestGains, responses: Float64Array, covariance: Float64Array
 ) -> dict[str, AnyArray]:
-    """Return the columns of a model: elasticities, lifts and what nests do to each other.
-
-    In the choice form a utility that rises takes from the nest, the item itself included: log units
-    of the item rise by 1 - inside × share of it, with another `inside` for regular prices.
-    """
-    n = len(responses)
-    inside, cross_weights, pulls = np.zeros((2, n)), np.zeros(n), np.zeros((n, N_TREATMENTS))
-    received, sent, error = np.zeros(n), np.zeros(n), np.zeros(n)
-    if isinstance(fit.nest, ChoiceEffect):
-        inside, inside_error = fit.nest.expect()
-        of_regular, of_regular_error = inside[REGULAR_PRICES], inside_error[REGULAR_PRICES]
-        received, sent = np.ones(n), -responses[:, REGULAR] * of_regular * nests.share
-        error = of_regular_error / np.maximum(of_regular, 1e-9)
-    elif isinstance(fit.nest, LogLinearEffect):
-        pulls = fit.nest.coefficients.spread_means(nests).T
-        received, of_regular_error = fit.nest.expect_regular()
-        cross_weights = sent = fit.nest.cross_weights
-        error = of_regular_error / np.maximum(received, 1e-9)
-    heterogeneity = np.where(nests.declared, _CROSS_HETEROGENEITY, _CROSS_HETEROGENEITY_OF_RESTS)
-    own_share = 1 - inside[REGULAR_PRICES] * nests.share
-    kept = np.stack([own_share, *[1 - inside[PROMOTIONS] * nests.share] * 2], axis=1)
-    errors = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)) * kept
-    elasticity = responses * kept
+    """Return the columns of a model: elasticities, lifts and what nests do to each other."""
+    elasticity = responses * nest.kept
+    own_error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)) * nest.kept
+    by_nest = nest.move_elasticities(responses[:, REGULAR])
+    error = np.hypot(own_error[:, REGULAR], by_nest)
+    sent, cross_error, common_error = nest.find_cross(responses[:, REGULAR])
     return {
         "responses": responses,
         "elasticity": elasticity[:, REGULAR],
-        "error": errors[:, REGULAR],
+        "error": error,
         "depth": elasticity[:, DEPTH],
-        "depth_error": errors[:, DEPTH],
+        "depth_error": own_error[:, DEPTH],
         "announced": elasticity[:, ANNOUNCED],
-        "announced_error": errors[:, ANNOUNCED],
-        "own_share": own_share,
-        "own": fit.own.estimate[:, REGULAR] * own_share,
+        "announced_error": own_error[:, ANNOUNCED],
+        "own_share": nest.kept[:, REGULAR],
+        "own": fit.own.estimate[:, REGULAR] * nest.kept[:, REGULAR],
         "own_responses": fit.own.estimate,
         "effects": fit.effects,
-        "family": nests.names,
-        "share": nests.share,
-        "inside": inside[PROMOTIONS],
-        "inside_regular": inside[REGULAR_PRICES],
-        "pull": cross_weights,
-        "pulls": pulls,
-        "cross_received": np.where(nests.nested, received, 0.0),
-        "cross_sent": np.where(nests.nested, sent, 0.0),
-        "cross_error": np.where(nests.nested, np.hypot(error, heterogeneity), 0.0),
+        "family": nest.nests.names,
+        "share": nest.nests.share,
+        "inside": nest.inside,
+        "inside_regular": nest.inside_regular,
+        "pull": nest.cross_weights,
+        "pulls": nest.pulls,
+        "cross_received": nest.received,
+        "cross_sent": sent,
+        "cross_error": cross_error,
+        "cross_correlation": by_nest * common_error / np.maximum(error * cross_error, 1e-12),
     }
 
 
@@ -294,22 +278,21 @@ class _Fitter:
                 best = other
         return best
 
-    def add_margins(self, fit: _FormFit) -> ShrunkenResponses:
+    def read_margins(self, fit: _FormFit) -> MarginEvidence:
         """Return the responses with the evidence of the shop's usual margins; the same without."""
         profits = UsualProfits.measure(self._panel, self.nests)
         if profits is None or not self._tree:
-            return fit.shrunken
+            return MarginEvidence.without(fit.shrunken)
         n = len(self._panel.units)
-        kept, gained = np.ones(n), np.zeros(n)
-        if isinstance(fit.nest, ChoiceEffect):
-            sent = fit.nest.expect()[0][REGULAR_PRICES] * self.nests.share
-            kept = 1 - sent - sent * profits.sum_of_others(np.ones(n), self.nests)
-        elif isinstance(fit.nest, LogLinearEffect):
-            received = fit.nest.expect_regular()[0]
-            others = profits.sum_of_others(received, self.nests)
-            gained = fit.nest.cross_weights * others
-        implied = profits.imply_slopes(self._tree[0], kept, gained)
-        return shrink_responses(fit.own, self._tree, implied)
+
+        def imply_slopes(errors: float) -> Float64Array:
+            kept, gained = np.ones(n), np.zeros(n)
+            if fit.nest is not None:
+                regular = shift_regular(fit.nest, errors)
+                kept, gained = fit.nest.find_kept_and_gained(regular, profits)
+            return profits.imply_slopes(self._tree[0], kept, gained)
+
+        return read_margins(fit.own, self._tree, imply_slopes, nested=fit.nest is not None)
 
     def _fit(
         self, form: str, response: WorkingResponse, nest: NestEffect | None, n_steps: int

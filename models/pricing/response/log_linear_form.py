@@ -19,6 +19,7 @@ from features.contracts.arrays import Float64Array
 from models.pricing.response.controls import sum_over_nest
 from models.pricing.response.double_ml import Residuals
 from models.pricing.response.group_regression import Levels
+from models.pricing.response.margins import UsualProfits
 from models.pricing.response.nest_coefficients import (
     DIVERSION,
     LARGEST_SHARE,
@@ -30,7 +31,7 @@ from models.pricing.response.nest_coefficients import (
     truncate,
 )
 from models.pricing.response.nests import Nests
-from models.pricing.response.treatments import combine_treatments
+from models.pricing.response.treatments import REGULAR, combine_treatments
 
 _LEAST_RESPONSE = np.array([-0.3, -0.3, 0.03])
 _DAMPING = 0.8
@@ -92,18 +93,25 @@ class LogLinearEffect:
         return self.coefficients.is_near(other.coefficients)
 
     def expect_regular(self) -> tuple[Float64Array, Float64Array]:
-        """Return what regular prices of neighbours do (S,), and its standard error.
-
-        A nest gains something of what an item loses by a regular price, and never all of it.
-        """
-        per_diversion = self.prior.mean / DIVERSION
-        largest = LARGEST_SHARE * np.abs(per_diversion)
+        """Return the expected coefficient of regular prices of each series (S,), and its error."""
+        largest = np.array([self.limit_regular()])
 
         def limit(normal: Normal) -> Normal:
-            return truncate(normal.mean[:1], normal.errors[:1], largest[:1])
+            return truncate(normal.mean[:1], normal.errors[:1], largest)
 
         expected = self.coefficients.apply(limit)
         return expected.spread_means(self.nests)[0], expected.spread_errors(self.nests)[0]
+
+    def limit_regular(self) -> float:
+        """Return the coefficient of regular prices at which the nest gains nearly all."""
+        return LARGEST_SHARE * float(self.prior.mean[REGULAR]) / DIVERSION
+
+    def find_kept_and_gained(
+        self, regular: Float64Array, profits: UsualProfits
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return 1, and what the nest gains beside an item's slope (S,)."""
+        gained = self.cross_weights * profits.sum_of_others(regular, self.nests)
+        return np.ones(len(gained)), gained
 
 
 def sum_treatments_over_nest(

@@ -21,6 +21,7 @@ from scipy.special import ndtr
 from features.contracts.arrays import BoolArray, Float64Array
 from models.pricing.response.double_ml import Residuals, remove_levels
 from models.pricing.response.group_regression import Levels
+from models.pricing.response.margins import UsualProfits
 from models.pricing.response.nests import Nests
 from models.pricing.response.treatments import combine_treatments
 
@@ -30,8 +31,8 @@ LARGEST_SHARE = 0.95  # of the units that an item loses, which its nest gains
 # differ: an assumption, there is no published figure.
 _DIFFERENCE = 0.1
 _RIDGE = 0.02  # only makes least squares solvable where a treatment never moves
-# Errors of a nest in neighbouring weeks are correlated: scores are summed over so many weeks.
-_BLOCK_WEEKS = 2
+# Regular prices stay for months, and errors of a nest last: scores are summed over so many weeks.
+_BLOCK_WEEKS = 8
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,27 @@ class NestEffect(Protocol):
 
     def is_near(self, other: Self) -> bool:
         """Whether another step would change little."""
+        ...
+
+    def expect_regular(self) -> tuple[Float64Array, Float64Array]:
+        """Return the coefficient of regular prices (S,) and its standard error.
+
+        A nest gains something of what an item loses by a regular price, and never all of it, so the
+        mean is not where the coefficient fits best.
+        """
+        ...
+
+    def limit_regular(self) -> float:
+        """Return the coefficient of regular prices at which the nest gains nearly all."""
+        ...
+
+    def find_kept_and_gained(
+        self, regular: Float64Array, profits: UsualProfits
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return which share of its slope an item keeps, and what the nest gains beside it (S,).
+
+        Both in profits of the item, at a coefficient of regular prices (S,).
+        """
         ...
 
 
