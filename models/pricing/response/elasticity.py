@@ -231,8 +231,10 @@ class ElasticityModel:
         received = self.columns["cross_received"][series[units_of]]
         sent = self.columns["cross_sent"][series[price_of]]
         error = self.columns["cross_error"][series[price_of]]
-        share = self.columns["share"]
-        usual_ratio = share[series[units_of]] / np.maximum(share[series[price_of]], 1e-9)
+        usual_ratio = None
+        if "share" in self.columns:  # not in the oldest artifacts
+            share = self.columns["share"]
+            usual_ratio = share[series[units_of]] / np.maximum(share[series[price_of]], 1e-9)
         return CrossElasticities(
             units_of=units_of,
             price_of=price_of,

@@ -9,7 +9,7 @@ from models.pricing.response.choice_form import (
     compute_inclusive_values,
     sum_attraction,
 )
-from models.pricing.response.elasticity import CHOICE
+from models.pricing.response.elasticity import CHOICE, CrossElasticities
 from models.pricing.response.fit import ElasticityConfig, fit_elasticities
 from models.pricing.response.margins import UsualProfits
 from models.pricing.response.nests import build_nests
@@ -37,11 +37,11 @@ def test_families_are_nests_and_the_rest_of_a_category_is_one():
     assert nests.names.tolist() == [
         "family f",
         "family f",
-        "rest of Tea",
-        "rest of Tea",
+        "rest of Tea, price tier 1",
+        "rest of Tea, price tier 1",
         "",
-        "rest of Tea",
-        "rest of Tea",
+        "rest of Tea, price tier 1",
+        "rest of Tea, price tier 1",
     ]
     assert nests.declared.tolist() == [True, True, False, False, False, False, False]
     assert nests.nested.tolist() == [True] * 4 + [False] + [True] * 2
@@ -54,6 +54,62 @@ def test_items_without_family_and_category_are_alone():
     assert nests.names.tolist() == ["", ""]
     assert not nests.nested.any()
     assert nests.share.tolist() == [1.0, 1.0]
+
+
+def test_items_of_no_family_compete_with_those_of_about_their_price():
+    price = np.array([[100.0], [130.0], [900.0], [600.0], [1000.0], [250.0]])
+    nests = build_nests(make_price_panel(price, np.ones(price.shape), category=["Tea"] * 6))
+    tiers = [name[-1] for name in nests.names.tolist()]
+    # The one of 250 would be alone, and is nearer to 130 than to 600.
+    assert tiers == ["1", "1", "2", "2", "2", "1"]
+
+
+def draw_promoted_families(pull, *, n_families=30, n_weeks=60):
+    """A panel of families of three equal items; `pull` (3,) is what treatments of the others do."""
+    rng = np.random.default_rng(4)
+    n = 3 * n_families
+    family = np.repeat(np.arange(n_families), 3)
+    announced = (rng.random((n, n_weeks)) < 0.15) * 1.0
+    depth = -announced * rng.uniform(0.1, 0.35, (n, n_weeks))
+    regular = draw_regular_moves(n, n_weeks, 6, rng)
+    treatments = np.stack([regular, depth, announced])
+    total = np.zeros((3, n_families, n_weeks))
+    for of_treatment, values in zip(total, treatments, strict=True):
+        np.add.at(of_treatment, family, values)
+    of_others = (total[:, family] - treatments) / 3
+    log_units = 5.0 + np.einsum("k,ksw->sw", [-2.0, -3.0, 0.3], treatments)
+    log_units += np.einsum("k,ksw->sw", pull, of_others)
+    log_units += 0.05 * rng.normal(size=log_units.shape)
+    return make_price_panel(
+        np.exp(regular + depth + np.log(500)),
+        np.exp(log_units),
+        family=[f"f{number}" for number in family],
+        list_price=np.exp(regular + np.log(500)),
+        kinds=("price",),
+        reach=[announced],
+        listed=True,
+    )
+
+
+def test_what_promotions_take_from_a_family_is_not_what_a_regular_price_takes():
+    model = fit_elasticities(draw_promoted_families([0.3, 2.0, -0.3]), CONFIG)
+    cross = model.find_cross_elasticities(["i000", "i001", "i002"], "default")
+    assert cross.elasticity == pytest.approx(np.full(6, 0.3 / 3), abs=0.07)
+    assert (cross.error * cross.elasticity > 0.02).all()
+
+
+def test_a_nest_gains_what_an_item_usually_loses_to_it_whatever_the_forecasts():
+    cross = CrossElasticities(
+        units_of=np.array([1]),
+        price_of=np.array([0]),
+        elasticity=np.array([0.1]),
+        error=np.zeros(1),
+        usual_ratio=np.array([4.0]),
+    )
+    # The other one sells 4 times as much: per unit of log price .4 units for each one of the item.
+    assert cross.move_units(np.array([10.0, 1000.0])) == pytest.approx([0.1 * 4 * 10])
+    unknown = replace(cross, usual_ratio=None)
+    assert unknown.move_units(np.array([10.0, 1000.0])) == pytest.approx([0.1 * 1000])
 
 
 def test_inclusive_values_by_hand():
