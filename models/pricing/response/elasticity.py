@@ -240,7 +240,9 @@ class ElasticityModel:
             price_of=price_of,
             elasticity=received * sent,
             error=error,
-            correlation=self.columns["cross_correlation"][series[price_of]],
+            correlation=self._select("cross_correlation", series[price_of])
+            if "cross_correlation" in self.columns
+            else None,
             usual_ratio=usual_ratio,
         )
 
