@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -99,7 +99,7 @@ def read_price_panel(
         kinds=kinds,
         reach=np.stack(reach) if reach else np.zeros((0, *price.shape)),
         log_cost=_log(costs) if costs.any() else None,
-        margin=_measure_margins(settings, index.zones, prices.log_list, costs),
+        margin=_measure_margins(settings, index, prices.log_list, costs, _read_costs(facts)),
         guessed_list=prices.guessed_list,
     )
     return panel, starts
@@ -170,20 +170,41 @@ def _arrange_prices(
     )
 
 
+def _read_costs(facts: Facts) -> dict[str, float]:
+    """Return the unit costs of today that items state, by item id."""
+    rows = facts.read("items").select("item_id", "unit_cost_minor").to_pyarrow()
+    pairs = zip(rows["item_id"].to_pylist(), rows["unit_cost_minor"].to_pylist(), strict=True)
+    return {item_id: float(cost) for item_id, cost in pairs if cost}
+
+
 def _measure_margins(
-    settings: Settings, zones: ObjectArray, log_list: Float64Array, costs: Float64Array
+    settings: Settings,
+    index: _PanelIndex,
+    log_list: Float64Array,
+    costs: Float64Array,
+    costs_of_today: Mapping[str, float],
 ) -> Float64Array | None:
-    """Return the mean net margin of the regular price (S,); NaN where no cost is known."""
-    if not costs.any():
-        return None
+    """Return the mean net margin of the regular price (S,); NaN where no cost is known.
+
+    Without costs of past weeks (S, W) that of the latest price and today's cost; costs of items are
+    in the shop's own currency.
+    """
+    zones = index.zones
     divisor = np.ones(len(zones))
     for zone in set(zones.tolist()):
         tax = settings.zone(zone)
         divisor[zones == zone] = tax.tax_divisor
-    known = np.isfinite(log_list) & (costs > 0)
-    net_price = np.exp(np.where(known, log_list, 0.0)) / divisor[:, None]
+    has_list = np.isfinite(log_list)
+    net_price = np.exp(np.where(has_list, log_list, 0.0)) / divisor[:, None]
+    known = has_list & (costs > 0)
     margin = np.where(known, 1 - costs / net_price, 0.0).sum(1) / np.maximum(known.sum(1), 1)
-    return np.where(known.any(1), margin, np.nan)
+    today = np.array([costs_of_today.get(item_id, np.nan) for item_id in index.item_ids])
+    today[np.isin(zones.astype(str), _list_foreign_zones(settings))] = np.nan
+    latest = log_list.shape[1] - 1 - np.argmax(has_list[:, ::-1], axis=1)
+    latest_price = np.take_along_axis(net_price, latest[:, None], axis=1)[:, 0]
+    margin_today = np.where(has_list.any(1), 1 - today / latest_price, np.nan)
+    margin = np.where(known.any(1), margin, margin_today)
+    return margin if np.isfinite(margin).any() else None
 
 
 def _list_foreign_zones(settings: Settings) -> list[str]:

@@ -142,7 +142,8 @@ class PricingItem:
                        unknown
     lowest_tried_minor, highest_tried_minor   the range of prices seen; None without evidence
     cross_*            what the rest of the family gains over the horizon per unit of the log of
-                       this item's price; cross_error: standard error of that, a share of it
+                       this item's price; cross_error: standard error of that, a share of it;
+                       cross_correlation: of this error with that of the elasticity
     n_regular_changes  moves of the item's own regular price that its response was learnt from; None
                        where that is not known
     hold               why the price must not change; None where it may
@@ -195,4 +196,5 @@ class PricingItem:
     cross_revenue_minor: float = 0.0
     cross_profit_minor: float = 0.0
     cross_error: float = 0.0
+    cross_correlation: float = 0.0
     n_regular_changes: int | None = None

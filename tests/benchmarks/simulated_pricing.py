@@ -107,7 +107,7 @@ class ShopResult:
 def evaluate_shop(prepared: PreparedShop, costs: Costs = "history") -> ShopResult:
     """Let Shopwright price a shop, and compare with its true demand."""
     shop = prepared.shop
-    panel = prepared.panel if costs == "history" else forget_costs(prepared.panel)
+    panel = prepared.panel if costs == "history" else forget_costs(prepared.panel, shop, costs)
     model = fit_elasticities(panel, load("models/pricing", PricingConfig).elasticity)
     items = build_pricing_items(shop, prepared.units, model, knows_cost=costs != "none")
     baselines = _fit_baselines(panel, shop)

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,9 @@ from models.pricing.response.panel import PricePanel
 from training.demand.backtest import Backtest
 from training.demand.config import DemandConfig
 from training.demand.data import load_demand_data
+
+# What a shop knows of costs that has no table of them.
+CostsWithoutTable = Literal["today", "none"]
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,17 @@ def import_shop(
     return facts, settings
 
 
-def forget_costs(panel: PricePanel) -> PricePanel:
-    """Return the panel that is read when the shop has no table of costs."""
-    return replace(panel, log_cost=None, margin=None)
+def forget_costs(panel: PricePanel, shop: SimulatedShop, costs: CostsWithoutTable) -> PricePanel:
+    """Return the panel that is read without a table of costs.
+
+    With today's costs the margins are those of today; else they are unknown.
+    """
+    if costs == "none":
+        return replace(panel, log_cost=None, margin=None)
+    margin = 1 - shop.unit_cost_minor / shop.current_minor
+    margin_of = dict(zip(shop.item_ids, margin.tolist(), strict=True))
+    margins = np.array([margin_of[item_id] for item_id in panel.item_ids])
+    return replace(panel, log_cost=None, margin=margins)
 
 
 def ignore_progress(_: str) -> None:

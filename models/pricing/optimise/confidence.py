@@ -108,7 +108,7 @@ def _estimate_gains(
 ) -> tuple[Float64Array, Float64Array]:
     """Return the expected gain of each price (m,) against the current one, and its standard error.
 
-    From the error of the response, and that of what the family gains, independent of each other.
+    From the error of the response and that of what the family gains, which have a part in common.
     """
     log_ratio = np.log(prices / columns.current[item])
     slopes = columns.elasticity
@@ -117,5 +117,10 @@ def _estimate_gains(
     expected = evaluate_at_slopes(columns, objectives, item, prices, slopes[item])
     worse = slopes[item] - np.sign(log_ratio) * columns.error[item]
     at_worse = evaluate_at_slopes(columns, objectives, item, prices, worse)
+    # By what the gain moves with one standard error of either.
+    by_slope = np.sign(log_ratio) * (expected - at_worse)
     of_family = compute_cross_values(columns, objectives) * columns.cross_error
-    return expected - current, np.hypot(expected - at_worse, of_family[item] * log_ratio)
+    by_family = of_family[item] * log_ratio
+    common = 2 * columns.cross_correlation[item] * by_slope * by_family
+    variance = by_slope**2 + by_family**2 + common
+    return expected - current, np.sqrt(np.maximum(variance, 0.0))

@@ -36,7 +36,7 @@ class ItemColumns:
     error           standard error of the elasticity
     stock, weeks    units on hand and weeks to sell them; NaN where unknown
     cross_*         what the rest of the family gains per unit of the log price; cross_error: the
-                    standard error of that, a share of it
+                    standard error of that, a share of it; cross_correlation: with `error`
     """
 
     current: Float64Array
@@ -52,6 +52,7 @@ class ItemColumns:
     cross_revenue: Float64Array
     cross_profit: Float64Array
     cross_error: Float64Array
+    cross_correlation: Float64Array
 
     @classmethod
     def from_items(cls, items: Sequence[PricingItem]) -> ItemColumns:
@@ -78,6 +79,7 @@ class ItemColumns:
             cross_revenue=read_column("cross_revenue_minor"),
             cross_profit=read_column("cross_profit_minor"),
             cross_error=read_column("cross_error"),
+            cross_correlation=read_column("cross_correlation"),
         )
 
 

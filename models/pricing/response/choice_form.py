@@ -9,58 +9,125 @@ where utilities are counted from their usual level, shares are those of the nest
 `inside` is the share of the shoppers who usually buy something. So log units plus V are linear in
 the item's own prices and promotions, and `inside` is all there is to the neighbours: the price of j
 moves the units of i by -slope of j × inside × share of j.
+
+Nearly all that moves is promoted, and what a promotion takes from its nest is not what a regular
+price takes: for regular prices `inside` is another coefficient, near that of the rest, and V grows
+by (inside of regular prices - inside) × sum over the nest of share × utility of the regular price.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
-from features.contracts.arrays import BoolArray, Float64Array
-from models.pricing.response.double_ml import Residuals, remove_levels
+from features.contracts.arrays import Float64Array
+from models.pricing.response.double_ml import Residuals
 from models.pricing.response.group_regression import Levels
+from models.pricing.response.margins import UsualProfits
+from models.pricing.response.nest_coefficients import (
+    DIVERSION,
+    LARGEST_SHARE,
+    NestCoefficients,
+    NestStep,
+    Normal,
+    OwnFit,
+    build_diversion_prior,
+    truncate,
+)
 from models.pricing.response.nests import Nests
-from models.pricing.response.treatments import combine_treatments
+from models.pricing.response.treatments import REGULAR
 
-_LARGEST_INSIDE = 0.95
-# Before the data: how much of a nest's demand stays in it. Where a shop names families, their
-# share is the prior of nests that are only the rest of a category.
-_PRIOR_INSIDE, _PRIOR_SPREAD = 0.15, 0.15
+PROMOTIONS, REGULAR_PRICES = range(2)
 # The responses lag behind by a step, so full steps of `inside` go too far, and back.
 _DAMPING = 0.6
-_RIDGE = 0.02  # only makes least squares solvable where a treatment never moves
 
 
 @dataclass(frozen=True)
-class Inside:
-    """The share of shoppers who buy something: of families, and of rests of categories.
+class ChoiceEffect:
+    """What a nest takes from its items in the choice form, and how much of that is known.
 
-    error   standard error of each
+    regular   (S, W) centred log regular prices
+    inside    of promotions, and of regular prices
     """
 
-    families: float = _PRIOR_INSIDE
-    rests: float = _PRIOR_INSIDE
-    families_error: float = _PRIOR_SPREAD
-    rests_error: float = _PRIOR_SPREAD
+    nests: Nests
+    levels: Levels
+    regular: Float64Array
+    inside: NestCoefficients
 
-    def spread(self, nests: Nests) -> Float64Array:
-        """Return the value of each series (S,); 0 where it has no nest."""
-        value = np.where(nests.declared, self.families, self.rests)
-        return np.where(nests.nested, value, 0.0)
+    @classmethod
+    def start(cls, nests: Nests, levels: Levels, treatments: Float64Array) -> Self:
+        """Return the effect before the data; `treatments` (3, S, W) are centred."""
+        prior = build_prior(nests)
+        return cls(nests, levels, treatments[REGULAR], NestCoefficients(prior, prior))
 
-    def is_near(self, other: Inside) -> bool:
-        """Whether both values differ from the other's by less than half their standard errors."""
-        return (
-            abs(self.families - other.families) < self.families_error / 2
-            and abs(self.rests - other.rests) < self.rests_error / 2
+    def predict(self, own: OwnFit) -> Float64Array:
+        """Return what the nest adds to log units (S, W); 0 at usual utilities."""
+        inside = self.inside.spread_means(self.nests)
+        inclusive = compute_inclusive_values(self.nests, inside[PROMOTIONS], own.utility)
+        more = inside[REGULAR_PRICES] - inside[PROMOTIONS]
+        total = inclusive + more[:, None] * self._attract_by_regular(own)
+        return np.asarray(-total, np.float64)
+
+    def update(self, own: OwnFit, residuals: Residuals, unexplained: Float64Array) -> Self:
+        """Return the effect after one step; `unexplained` (S, W) are residual log units."""
+        inside = self.inside.spread_means(self.nests)[PROMOTIONS]
+        attraction = sum_attraction(self.nests, own.utility)
+        by_regular = self._attract_by_regular(own)
+        of_promotions = by_regular - attraction / (1 + inside[:, None] * attraction)
+        step = NestStep(
+            before=self.inside,
+            derivative=np.stack([of_promotions, -by_regular]),
+            unexplained=unexplained,
+            residuals=residuals,
+            prior=build_prior(self.nests),
+            damping=_DAMPING,
         )
+        moved = step.take(self.nests, self.levels)
+        return replace(self, inside=moved.apply(_limit))
 
-    def spread_relative_errors(self, nests: Nests) -> Float64Array:
-        """Return the standard error over the value (S,)."""
-        families = self.families_error / max(self.families, 0.05)
-        rests = self.rests_error / max(self.rests, 0.05)
-        return np.where(nests.declared, families, rests)
+    def is_near(self, other: Self) -> bool:
+        """Whether another step would change little."""
+        return self.inside.is_near(other.inside)
+
+    def expect_inside(self) -> Float64Array:
+        """Return the expected `inside` of each series (S,) by promotions."""
+        expected = self.inside.apply(_truncate).spread_means(self.nests)
+        return np.asarray(expected[PROMOTIONS])
+
+    def expect_regular(self) -> tuple[Float64Array, Float64Array]:
+        """Return the expected `inside` of regular prices of each series (S,), and its error."""
+        expected = self.inside.apply(_truncate)
+        mean, error = expected.spread_means(self.nests), expected.spread_errors(self.nests)
+        return mean[REGULAR_PRICES], error[REGULAR_PRICES]
+
+    def limit_regular(self) -> float:
+        """Return the `inside` of regular prices at which the nest gains nearly all."""
+        return LARGEST_SHARE
+
+    def find_kept_and_gained(
+        self, regular: Float64Array, profits: UsualProfits
+    ) -> tuple[Float64Array, Float64Array]:
+        """Return which share of its slope an item keeps (S,); the nest gains nothing beside it."""
+        sent = regular * self.nests.share
+        of_others = profits.sum_of_others(np.ones(len(sent)), self.nests)
+        return 1 - sent - sent * of_others, np.zeros(len(sent))
+
+    def _attract_by_regular(self, own: OwnFit) -> Float64Array:
+        return sum_regular_utility(self.nests, own.responses[:, REGULAR], self.regular)
+
+
+def build_prior(nests: Nests) -> Normal:
+    """Return the prior of `inside`, by the published diversion.
+
+    An item of share s gains inside × (1 - s) / (1 - inside × s) of its units from the nest.
+    """
+    units = np.where(nests.nested, nests.units, 0.0)
+    share = float((units * nests.share).sum() / max(float(units.sum()), 1e-9))
+    per_diversion = 1 / (1 - share + DIVERSION * share)
+    return build_diversion_prior(np.full(2, per_diversion))
 
 
 def sum_attraction(nests: Nests, utility: Float64Array) -> Float64Array:
@@ -69,61 +136,25 @@ def sum_attraction(nests: Nests, utility: Float64Array) -> Float64Array:
     return nests.groups.sum_by_group(attraction)[nests.groups.codes]
 
 
-def compute_inclusive_values(nests: Nests, inside: Inside, utility: Float64Array) -> Float64Array:
-    """Return the inclusive value of each series' nest (S, W), 0 at usual utilities."""
-    share = inside.spread(nests)[:, None]
-    return np.log(np.maximum(1 + share * sum_attraction(nests, utility), 1e-6))
+def sum_regular_utility(nests: Nests, slopes: Float64Array, regular: Float64Array) -> Float64Array:
+    """Return the sum over each series' nest of share × slope × regular price (S, W).
 
-
-def estimate_inside(
-    nests: Nests,
-    levels: Levels,
-    before: Inside,
-    utility: Float64Array,
-    residuals: Residuals,
-    unexplained: Float64Array,
-) -> Inside:
-    """Return `inside` after one Gauss-Newton step.
-
-    `unexplained` (S, W) are the residual log units at `before`. An item's own responses are fitted
-    anew for another `inside`, so only what they leave of the derivative counts (Frisch and Waugh,
-    Partial time regressions, Econometrica 1933).
+    `slopes` (S,), `regular` (S, W) centred log prices.
     """
-    weights = residuals.weights
-    attraction = sum_attraction(nests, utility)
-    derivative = attraction / (1 + before.spread(nests)[:, None] * attraction)
-    derivative = remove_levels(derivative, weights, levels)
-    derivative = _remove_own_treatments(derivative, residuals)
-
-    def step(series: BoolArray, value: float, prior: tuple[float, float]) -> tuple[float, float]:
-        information = float((weights * derivative**2)[series].sum())
-        slope = float((weights * derivative * unexplained)[series].sum())
-        centre, spread = prior
-        precision = information + 1 / spread**2
-        # Units fall with the inclusive value: what it explains too little of is -slope.
-        moved = value - _DAMPING * (slope + (value - centre) / spread**2) / precision
-        return float(np.clip(moved, 0.0, _LARGEST_INSIDE)), precision**-0.5
-
-    families, families_error = step(
-        nests.nested & nests.declared, before.families, (_PRIOR_INSIDE, _PRIOR_SPREAD)
-    )
-    has_families = bool(nests.declared.any())
-    centre = families if has_families else _PRIOR_INSIDE
-    rests, rests_error = step(nests.nested & ~nests.declared, before.rests, (centre, _PRIOR_SPREAD))
-    return replace(
-        before,
-        families=families,
-        rests=rests,
-        families_error=families_error,
-        rests_error=rests_error,
-    )
+    utility = (nests.share * slopes)[:, None] * regular
+    return nests.groups.sum_by_group(utility)[nests.groups.codes]
 
 
-def _remove_own_treatments(values: Float64Array, residuals: Residuals) -> Float64Array:
-    """Return values (S, W) less their regression on each series' own treatments."""
-    weights, treatments = residuals.weights, residuals.treatments
-    products = np.einsum("sw,asw,bsw->sab", weights, treatments, treatments, optimize=True)
-    sums = np.einsum("sw,asw,sw->sa", weights, treatments, values, optimize=True)
-    system = products + _RIDGE * np.eye(len(treatments))
-    coefficients = np.linalg.solve(system, sums[:, :, None])[:, :, 0]
-    return np.where(weights > 0, values - combine_treatments(coefficients, treatments), 0.0)
+def compute_inclusive_values(
+    nests: Nests, inside: Float64Array, utility: Float64Array
+) -> Float64Array:
+    """Return the inclusive value of each series' nest (S, W), 0 at usual utilities."""
+    return np.log(np.maximum(1 + inside[:, None] * sum_attraction(nests, utility), 1e-6))
+
+
+def _limit(normal: Normal) -> Normal:
+    return replace(normal, mean=np.clip(normal.mean, 0.0, LARGEST_SHARE))
+
+
+def _truncate(normal: Normal) -> Normal:
+    return truncate(normal.mean, normal.errors, np.full(len(normal.mean), LARGEST_SHARE))

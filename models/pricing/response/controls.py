@@ -36,23 +36,11 @@ def list_lift_kinds(panel: PricePanel) -> list[int]:
     return [number for number, kind in enumerate(panel.kinds) if kind != PRICE_KIND]
 
 
-@dataclass(frozen=True)
-class NestControls:
-    """Nests whose other items act on an item, and the cross weight of each series (S,)."""
-
-    nests: Nests
-    cross_weights: Float64Array
-
-
-def build_controls(
-    panel: PricePanel, price: Float64Array, neighbours: NestControls | None
-) -> tuple[tuple[str, ...], Float64Array]:
+def build_controls(panel: PricePanel) -> tuple[tuple[str, ...], Float64Array]:
     """Return the names and the values (F, S, W) of the controls.
 
     Each kind of promotion in its week, in the week after and in the week before; the reduction of
-    the week before, since shoppers stock up; and with `neighbours` the prices of the other items of
-    the nest, summed with the cross weight of each. `price` (S, W) is the centred log price, 0 where
-    unknown.
+    the week before, since shoppers stock up.
     """
     kinds = list_lift_kinds(panel)
     reach = panel.reach[kinds]
@@ -65,9 +53,6 @@ def build_controls(
         _shift_weeks(measure_reductions(panel), 1),
     ]
     names.append(REDUCTION_BEFORE)
-    if neighbours is not None:
-        names.append(FAMILY_PRICE)
-        parts.append(sum_over_nest(price, neighbours.cross_weights, neighbours.nests))
     return tuple(names), np.stack(parts)
 
 

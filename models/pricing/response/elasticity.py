@@ -13,27 +13,34 @@ from features.contracts.arrays import AnyArray, Float64Array, Int64Array, Object
 from features.contracts.errors import BadInput
 from features.contracts.pricing import EvidenceGrade
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
-from models.pricing.response.choice_form import sum_attraction
+from models.pricing.response.choice_form import sum_attraction, sum_regular_utility
 from models.pricing.response.controls import (
     AFTER_SUFFIX,
     BEFORE_SUFFIX,
     FAMILY_PREFIX,
     FAMILY_PRICE,
     REDUCTION_BEFORE,
-    NestControls,
     build_controls,
 )
-from models.pricing.response.group_regression import apply_coefficients, centre_series
+from models.pricing.response.group_regression import apply_coefficients
+from models.pricing.response.log_linear_form import sum_treatments_over_nest
 from models.pricing.response.nests import build_nests
 from models.pricing.response.panel import PricePanel
-from models.pricing.response.treatments import centre_treatments, combine_treatments
+from models.pricing.response.treatments import (
+    DEPTH,
+    N_TREATMENTS,
+    REGULAR,
+    centre_treatments,
+    combine_treatments,
+)
 
 KIND = "pricing"
 ALONE, LOG_LINEAR, CHOICE = "alone", "log-linear", "choice"  # forms of the nests
 _GRADES = tuple(EvidenceGrade)
 _NUMBERS = (
     *("elasticity", "error", "depth", "depth_error", "announced", "announced_error", "own"),
-    *("share", "inside", "pull", "cross_received", "cross_sent", "cross_error"),
+    *("share", "inside", "inside_regular", "pull", "cross_received", "cross_sent", "cross_error"),
+    "cross_correlation",
     *("lowest", "highest", "shop_error", "category_error"),
 )
 
@@ -73,13 +80,28 @@ class CrossElasticities:
 
     Items are numbered by their index in a list. All arrays (P,).
 
-    error   standard error of an elasticity, a share of it
+    error         standard error of an elasticity, a share of it
+    correlation   of that error with the error of the elasticity of `price_of`; None for none
+    usual_ratio   usual units of `units_of` over those of `price_of`, which the elasticity belongs
+                  to; None where it belongs to whatever units
     """
 
     units_of: Int64Array
     price_of: Int64Array
     elasticity: Float64Array
     error: Float64Array
+    correlation: Float64Array | None = None
+    usual_ratio: Float64Array | None = None
+
+    def move_units(self, units: Float64Array) -> Float64Array:
+        """Return by how many units (P,) `units_of` grows per unit of the log of the price.
+
+        At units (n,) of the items, as forecast. What an item loses goes to the others as it usually
+        does: a ratio of two forecasts would make a slow item lose far more than it sells.
+        """
+        if self.usual_ratio is None:
+            return self.elasticity * units[self.units_of]
+        return self.elasticity * self.usual_ratio * units[self.price_of]
 
 
 class ElasticityModel:
@@ -94,10 +116,14 @@ class ElasticityModel:
     lowest, highest     range of prices, minor units
     grade               index into EvidenceGrade
     effects             (S, F) effect of each of `controls` on log units or utility
-    family, share, inside   nest, share of its sales, and (choice form) of shoppers who buy
-    pull                cross weight of the log-linear form
+    family, share       nest, share of its sales
+    inside, inside_regular   choice form: share of shoppers who buy, as promotions show it and as
+                        regular prices do
+    pull, pulls         log-linear form: cross weight, and (S, 3) coefficients of the others'
+                        treatments
     cross_received, cross_sent, cross_error   the cross elasticity of i to the price of j is
                         received (i) × sent (j), with a standard error that is a share of it (j)
+    cross_correlation   (j) of that error with the error of the elasticity
     shop_error, category_error   parts of `error` that are common to all series, and to those of a
                         category
     """
@@ -125,7 +151,7 @@ class ElasticityModel:
         numbers, codes = np.zeros(0), np.zeros(0, np.int64)
         columns: dict[str, AnyArray] = dict.fromkeys(_NUMBERS, numbers)
         columns |= dict.fromkeys(("n_changes", "n_reductions", "grade"), codes)
-        columns |= dict.fromkeys(("responses", "own_responses"), np.zeros((0, 3)))
+        columns |= dict.fromkeys(("responses", "own_responses", "pulls"), np.zeros((0, 3)))
         columns |= {"effects": np.zeros((0, 0)), "family": np.zeros(0, object)}
         none = np.zeros(0, object)
         return cls(none, none, controls=(), form=ALONE, **columns)
@@ -205,7 +231,20 @@ class ElasticityModel:
         received = self.columns["cross_received"][series[units_of]]
         sent = self.columns["cross_sent"][series[price_of]]
         error = self.columns["cross_error"][series[price_of]]
-        return CrossElasticities(units_of, price_of, received * sent, error)
+        usual_ratio = None
+        if "share" in self.columns:  # not in the oldest artifacts
+            share = self.columns["share"]
+            usual_ratio = share[series[units_of]] / np.maximum(share[series[price_of]], 1e-9)
+        return CrossElasticities(
+            units_of=units_of,
+            price_of=price_of,
+            elasticity=received * sent,
+            error=error,
+            correlation=self._select("cross_correlation", series[price_of])
+            if "cross_correlation" in self.columns
+            else None,
+            usual_ratio=usual_ratio,
+        )
 
     def save(self, folder: Path) -> None:
         """Write `model.json` and `elasticities.npz`."""
@@ -224,13 +263,21 @@ class ElasticityModel:
         """Read what `save` wrote; BadInput when the folder holds something else."""
         meta = read_meta(folder, KIND)
         arrays = read_arrays(folder / "elasticities.npz")
+        controls = meta.get("controls", ())
         if "responses" not in arrays:
-            arrays |= _complete_older_columns(arrays, meta.get("controls", ()))
+            arrays |= _complete_older_columns(arrays, controls)
+        if "pulls" not in arrays:
+            controls, arrays["effects"], arrays["pulls"] = _split_off_pulls(
+                controls, arrays["effects"]
+            )
+        if "inside_regular" not in arrays:
+            arrays["inside_regular"] = arrays["inside"]
+            arrays["cross_correlation"] = np.zeros(len(arrays["error"]))
         if "shop_error" not in arrays:
             arrays |= dict.fromkeys(
                 ("shop_error", "category_error"), np.zeros(len(arrays["error"]))
             )
-        return cls(controls=meta.get("controls", ()), form=meta.get("form", ""), **arrays)
+        return cls(controls=controls, form=meta.get("form", ""), **arrays)
 
     def _find_items(self, item_ids: Sequence[str], zone: str) -> Int64Array:
         return self.find_series((item_id, zone) for item_id in item_ids)
@@ -265,6 +312,22 @@ def _complete_older_columns(
     }
 
 
+def _split_off_pulls(
+    controls: Sequence[str], effects: Float64Array
+) -> tuple[Sequence[str], Float64Array, Float64Array]:
+    """Return controls, effects and pulls (S, 3) of artifacts in which neighbours were a control.
+
+    It was their price paid: list price and depth alike.
+    """
+    pulls = np.zeros((len(effects), N_TREATMENTS))
+    if FAMILY_PRICE not in controls:
+        return controls, effects, pulls
+    column = list(controls).index(FAMILY_PRICE)
+    pulls[:, [REGULAR, DEPTH]] = effects[:, [column]]
+    others = [name for name in controls if name != FAMILY_PRICE]
+    return others, np.delete(effects, column, axis=1), pulls
+
+
 def predict_log_units(
     model: ElasticityModel, panel: PricePanel
 ) -> tuple[Float64Array, Float64Array]:
@@ -275,15 +338,8 @@ def predict_log_units(
     """
     series = model.find_series(zip(panel.item_ids, panel.zones, strict=True))
     columns = {name: values[series] for name, values in model.columns.items()}
-    price = centre_series(
-        np.where(np.isfinite(panel.log_price), panel.log_price, 0.0),
-        panel.observed.astype(np.float64),
-    )
     nests = build_nests(panel)
-    neighbours = None
-    if FAMILY_PRICE in model.controls:
-        neighbours = NestControls(nests, np.where(series >= 0, columns["pull"], 0.0))
-    names, controls = build_controls(panel, price, neighbours)
+    names, controls = build_controls(panel)
     if names != model.controls:
         raise BadInput(
             "the model knows other kinds of promotion",
@@ -297,5 +353,11 @@ def predict_log_units(
     attraction = sum_attraction(nests, utility)
     inside = np.where(series >= 0, columns["inside"], 0.0)
     by_all = utility - np.log1p(inside[:, None] * attraction)
+    more_inside = np.where(series >= 0, columns["inside_regular"] - columns["inside"], 0.0)
+    by_regular = sum_regular_utility(nests, columns["responses"][:, REGULAR], treatments[REGULAR])
+    by_all -= more_inside[:, None] * by_regular
+    cross_weights = np.where(series >= 0, columns["pull"], 0.0)
+    pulls = sum_treatments_over_nest(treatments, cross_weights, nests)
+    by_all += combine_treatments(columns["pulls"], pulls)
     unknown = series[:, None] < 0
     return np.where(unknown, np.nan, by_price), np.where(unknown, np.nan, by_all)

@@ -17,20 +17,20 @@ import numpy as np
 from features.contracts.arrays import AnyArray, BoolArray, Float64Array, Int64Array
 from features.contracts.categories import codes
 from features.contracts.errors import BadInput
-from models.pricing.response.choice_form import (
-    Inside,
-    compute_inclusive_values,
-    estimate_inside,
-)
-from models.pricing.response.controls import FAMILY_PRICE, NestControls, build_controls
+from models.pricing.response.choice_form import ChoiceEffect
+from models.pricing.response.controls import build_controls
 from models.pricing.response.cross_weights import choose_cross_weights
 from models.pricing.response.double_ml import Residuals, fit_control_effects, residualise
 from models.pricing.response.elasticity import ALONE, CHOICE, LOG_LINEAR, ElasticityModel
 from models.pricing.response.evidence import grade_evidence, measure_evidence
-from models.pricing.response.group_regression import Levels, apply_coefficients, centre_series
+from models.pricing.response.group_regression import Levels, apply_coefficients
 from models.pricing.response.instruments import correct_with_costs
+from models.pricing.response.log_linear_form import LogLinearEffect
+from models.pricing.response.margin_evidence import MarginEvidence, read_margins
 from models.pricing.response.margins import UsualProfits
-from models.pricing.response.nests import Nests, build_nests
+from models.pricing.response.nest_coefficients import NestEffect, OwnFit
+from models.pricing.response.nest_gains import NestGains, shift_regular
+from models.pricing.response.nests import build_nests
 from models.pricing.response.own_responses import OwnResponses, fit_own_responses
 from models.pricing.response.panel import PricePanel
 from models.pricing.response.randomised import (
@@ -56,10 +56,9 @@ from models.pricing.response.working_response import (
 )
 
 _SCORING_STEPS = 4  # the first on log units, the others on counts
-_FORM_STEPS = 3  # further ones for each form of the nests, from the fit without nests on
-_CHOICE_STEPS = 7  # at most, of the choice form: `inside` and the responses depend on each other
-# Items of a nest differ in how much they take from each other by about so much of it.
-_CROSS_HETEROGENEITY = 0.3
+# Further ones for each form of the nests, from the fit without nests on: what the nest does and the
+# responses depend on each other.
+_FORM_STEPS, _SETTLED_STEPS = 9, 2
 
 
 @dataclass(frozen=True)
@@ -121,12 +120,14 @@ def fit_with_residuals(
     with_tests = with_tests.select_series(sells_enough)
     fitter = _Fitter(panel, config)
     fit = fitter.fit_best_form()
-    shrunken = fitter.add_margins(fit)
+    margins = fitter.read_margins(fit)
+    shrunken = margins.shrunken
     correction, variance = correct_with_costs(panel, fit.residuals, fitter.levels, shrunken.mean)
     responses, covariance = shrunken.mean.copy(), shrunken.covariance.copy()
     responses[:, REGULAR] += correction
     covariance[:, REGULAR, REGULAR] += variance
-    columns = _describe_responses(fit, fitter.nests, responses, covariance)
+    nest = NestGains.build(fit.nest, fitter.nests, margins)
+    columns = _describe_responses(fit, nest, responses, covariance)
     slopes = UncertainSlopes(
         mean=columns["elasticity"],
         variance=columns["error"] ** 2,
@@ -169,52 +170,41 @@ def _replace_slopes(
         "error": np.sqrt(slopes.variance),
         "shop_error": slopes.shop_error,
         "category_error": slopes.category_error,
-        "cross_sent": columns["cross_sent"] * np.where(columns["inside"] > 0, ratio, 1.0),
+        "cross_sent": columns["cross_sent"] * np.where(columns["inside_regular"] > 0, ratio, 1.0),
     }
 
 
 def _describe_responses(
-    fit: _FormFit, nests: Nests, responses: Float64Array, covariance: Float64Array
+    fit: _FormFit, nest: NestGains, responses: Float64Array, covariance: Float64Array
 ) -> dict[str, AnyArray]:
-    """Return the columns of a model: elasticities, lifts and what nests do to each other.
-
-    In the choice form a utility that rises takes from the nest, the item itself included: log units
-    of the item rise by 1 - inside × share of it.
-    """
-    inside = fit.inside.spread(nests) if fit.form == CHOICE else np.zeros(len(responses))
-    own_share = 1 - inside * nests.share
-    errors = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-    elasticity = responses * own_share[:, None]
-    errors = errors * own_share[:, None]
-    received, sent = np.zeros(len(responses)), np.zeros(len(responses))
-    cross_error = np.full(len(responses), _CROSS_HETEROGENEITY)
-    cross_weights = np.zeros(len(responses))
-    if fit.neighbours is not None:
-        cross_weights = fit.neighbours.cross_weights
-        received = fit.effects[:, fit.residuals.controls.names.index(FAMILY_PRICE)]
-        sent = cross_weights
-    if fit.form == CHOICE:
-        received, sent = np.ones(len(responses)), -responses[:, REGULAR] * inside * nests.share
-        cross_error = np.hypot(cross_error, fit.inside.spread_relative_errors(nests))
+    """Return the columns of a model: elasticities, lifts and what nests do to each other."""
+    elasticity = responses * nest.kept
+    own_error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)) * nest.kept
+    by_nest = nest.move_elasticities(responses[:, REGULAR])
+    error = np.hypot(own_error[:, REGULAR], by_nest)
+    sent, cross_error, common_error = nest.find_cross(responses[:, REGULAR])
     return {
         "responses": responses,
         "elasticity": elasticity[:, REGULAR],
-        "error": errors[:, REGULAR],
+        "error": error,
         "depth": elasticity[:, DEPTH],
-        "depth_error": errors[:, DEPTH],
+        "depth_error": own_error[:, DEPTH],
         "announced": elasticity[:, ANNOUNCED],
-        "announced_error": errors[:, ANNOUNCED],
-        "own_share": own_share,
-        "own": fit.own.estimate[:, REGULAR] * own_share,
+        "announced_error": own_error[:, ANNOUNCED],
+        "own_share": nest.kept[:, REGULAR],
+        "own": fit.own.estimate[:, REGULAR] * nest.kept[:, REGULAR],
         "own_responses": fit.own.estimate,
         "effects": fit.effects,
-        "family": nests.names,
-        "share": nests.share,
-        "inside": inside,
-        "pull": cross_weights,
-        "cross_received": np.where(nests.nested, received, 0.0),
-        "cross_sent": np.where(nests.nested, sent, 0.0),
-        "cross_error": np.where(nests.nested, cross_error, 0.0),
+        "family": nest.nests.names,
+        "share": nest.nests.share,
+        "inside": nest.inside,
+        "inside_regular": nest.inside_regular,
+        "pull": nest.cross_weights,
+        "pulls": nest.pulls,
+        "cross_received": nest.received,
+        "cross_sent": sent,
+        "cross_error": cross_error,
+        "cross_correlation": by_nest * common_error / np.maximum(error * cross_error, 1e-12),
     }
 
 
@@ -226,8 +216,7 @@ class _FormFit:
     effects       (S, F) effects of the controls
     unexplained   (S, W) log units that nothing explains
     misfits       (S,) how badly units are predicted by fits on other weeks (`measure_misfits`)
-    neighbours    of the log-linear form
-    inside        of the choice form
+    nest          what the nest adds to log units; None where nothing does
     """
 
     form: str
@@ -238,8 +227,7 @@ class _FormFit:
     response: WorkingResponse
     unexplained: Float64Array
     misfits: Float64Array
-    neighbours: NestControls | None
-    inside: Inside
+    nest: NestEffect | None
 
 
 def _is_better(misfits: Float64Array, others: Float64Array) -> bool:
@@ -261,6 +249,7 @@ class _Fitter:
         self.levels = Levels.from_panel(panel, config.category_depths)
         self.finest_groups = self._tree[0] if self._tree else np.zeros(len(panel.units), np.int64)
         self.nests = build_nests(panel)
+        self._treatments = centre_treatments(panel)
 
     def fit_best_form(self) -> _FormFit:
         """Return the fit of the choice form, or of another that predicts units better.
@@ -273,13 +262,15 @@ class _Fitter:
         alone = self._fit(ALONE, self._log_response, None, _SCORING_STEPS)
         if not self.nests.nested.any():
             return alone
-        weights = alone.residuals.weights
         cross_weights = choose_cross_weights(
-            self._panel, self.nests, self.levels, alone.unexplained, weights
+            self._panel, self.nests, self.levels, alone.unexplained, alone.residuals.weights
         )
-        neighbours = NestControls(self.nests, cross_weights)
-        best = self._fit(CHOICE, alone.response, None, _CHOICE_STEPS)
-        others = [self._fit(LOG_LINEAR, alone.response, neighbours, _FORM_STEPS)]
+        choice = ChoiceEffect.start(self.nests, self.levels, self._treatments)
+        log_linear = LogLinearEffect.start(
+            self.nests, self.levels, cross_weights, self._treatments, alone.shrunken.mean
+        )
+        best = self._fit(CHOICE, alone.response, choice, _FORM_STEPS)
+        others = [self._fit(LOG_LINEAR, alone.response, log_linear, _FORM_STEPS)]
         if not self.nests.declared.any():
             others.append(alone)
         for other in others:
@@ -287,62 +278,55 @@ class _Fitter:
                 best = other
         return best
 
-    def add_margins(self, fit: _FormFit) -> ShrunkenResponses:
+    def read_margins(self, fit: _FormFit) -> MarginEvidence:
         """Return the responses with the evidence of the shop's usual margins; the same without."""
         profits = UsualProfits.measure(self._panel, self.nests)
         if profits is None or not self._tree:
-            return fit.shrunken
+            return MarginEvidence.without(fit.shrunken)
         n = len(self._panel.units)
-        kept, gained = np.ones(n), np.zeros(n)
-        if fit.form == CHOICE:
-            sent = fit.inside.spread(self.nests) * self.nests.share
-            kept = 1 - sent - sent * profits.sum_of_others(np.ones(n), self.nests)
-        elif fit.neighbours is not None:
-            received = fit.effects[:, fit.residuals.controls.names.index(FAMILY_PRICE)]
-            others = profits.sum_of_others(received, self.nests)
-            gained = fit.neighbours.cross_weights * others
-        implied = profits.imply_slopes(self._tree[0], kept, gained)
-        return shrink_responses(fit.own, self._tree, implied)
+
+        def imply_slopes(errors: float) -> Float64Array:
+            kept, gained = np.ones(n), np.zeros(n)
+            if fit.nest is not None:
+                regular = shift_regular(fit.nest, errors)
+                kept, gained = fit.nest.find_kept_and_gained(regular, profits)
+            return profits.imply_slopes(self._tree[0], kept, gained)
+
+        return read_margins(fit.own, self._tree, imply_slopes, nested=fit.nest is not None)
 
     def _fit(
-        self,
-        form: str,
-        response: WorkingResponse,
-        neighbours: NestControls | None,
-        n_steps: int,
+        self, form: str, response: WorkingResponse, nest: NestEffect | None, n_steps: int
     ) -> _FormFit:
-        panel, inside = self._panel, Inside()
-        inclusive = np.zeros(panel.units.shape)
-        treatments = centre_treatments(panel) if form == CHOICE else np.zeros((0, 0, 0))
+        panel = self._panel
+        controls = build_controls(panel)
+        centred_controls = _centre_weeks(controls[1])
+        of_nest = np.zeros(panel.units.shape)
+        n_near = 0  # steps in which the nest hardly moved: units are then predicted as well
         for step in range(n_steps):
-            before, previous_inclusive = inside, inclusive
-            price = centre_series(
-                np.where(response.weights > 0, panel.log_price, 0.0), response.weights
-            )
-            controls = build_controls(panel, price, neighbours)
-            with_inclusive = WorkingResponse(response.values + inclusive, response.weights)
-            residuals = residualise(
-                panel, with_inclusive, self.levels, controls, self._config.n_folds
-            )
+            alone = WorkingResponse(response.values - of_nest, response.weights)
+            residuals = residualise(panel, alone, self.levels, controls, self._config.n_folds)
             own, shrunken, effects = self._fit_responses(residuals)
             explained = combine_treatments(shrunken.mean, residuals.treatments)
             explained += apply_coefficients(effects, residuals.controls.residual)
             unexplained = residuals.units - explained
-            fitted = residuals.level + explained - inclusive
-            if form == CHOICE:
-                utility = combine_treatments(shrunken.mean, treatments)
-                utility += apply_coefficients(effects, _centre_weeks(controls[1]))
-                inside = estimate_inside(
-                    self.nests, self.levels, inside, utility, residuals, unexplained
-                )
-                inclusive = compute_inclusive_values(self.nests, inside, utility)
+            fitted = residuals.level + explained + of_nest
+            missed = residuals.units_residual - combine_treatments(
+                shrunken.mean, residuals.treatments_residual
+            )
+            predicted = response.values - missed
+            is_last = step + 1 == n_steps
+            if nest is not None:
+                before = nest
+                utility = combine_treatments(shrunken.mean, self._treatments)
+                utility += apply_coefficients(effects, centred_controls)
+                own_fit = OwnFit(shrunken.mean, utility)
+                nest = before.update(own_fit, residuals, unexplained)
+                of_nest = nest.predict(own_fit)
+                n_near = n_near + 1 if nest.is_near(before) else 0
+                is_last = is_last or n_near == _SETTLED_STEPS
             response = build_count_response(panel, fitted, self._config.noise)
-            if form == CHOICE and step + 1 >= _FORM_STEPS and inside.is_near(before):
+            if is_last:
                 break
-        missed = residuals.units_residual - combine_treatments(
-            shrunken.mean, residuals.treatments_residual
-        )
-        predicted = with_inclusive.values - previous_inclusive - missed
         return _FormFit(
             form=form,
             residuals=residuals,
@@ -352,8 +336,7 @@ class _Fitter:
             response=response,
             unexplained=unexplained,
             misfits=measure_misfits(panel, predicted, self._config.noise),
-            neighbours=neighbours,
-            inside=inside,
+            nest=nest,
         )
 
     def _fit_responses(

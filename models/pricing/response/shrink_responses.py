@@ -49,7 +49,7 @@ _SHARE_OF_DIFFERENCE, _LEAST_DIFFERENCE = 0.4, 0.02
 _SHARE_OF_STEP, _LEAST_STEP = 0.3, 0.02
 _GROUP_SHARE = 0.4  # of the spread of differences between items: that between categories
 # Spread of implied slopes around the true ones before the data, and how many groups it counts as.
-_IMPLIED_SPREAD, _IMPLIED_STRENGTH = 0.5, 2.0
+IMPLIED_SPREAD, IMPLIED_STRENGTH = 0.5, 2.0
 _SMALLEST_RATIO, _LARGEST_RATIO = 0.2, 1.3
 
 
@@ -102,6 +102,36 @@ def shrink_responses(
         covariance=covariance,
         shop_error=np.sqrt(of_shop + shared_by_all[REGULAR, REGULAR]),
         category_error=np.sqrt(np.maximum(of_group - of_shop, 0.0)),
+    )
+
+
+@dataclass(frozen=True)
+class GroupSlopes:
+    """Mean regular slopes of the G finest groups, as the sales say it.
+
+    mean             (G,)
+    own_variance     (G,) of the error of each
+    common_variance  of the error that all have in common
+    """
+
+    mean: Float64Array
+    own_variance: Float64Array
+    common_variance: float
+
+
+def find_group_slopes(own: OwnResponses, levels: Sequence[Int64Array]) -> GroupSlopes:
+    """Return the mean slopes of the finest of at least one level; see `shrink_responses`."""
+    parents = list_parents(levels, len(own.estimate))
+    evidence = GroupEvidence(_GROUP_LEVEL, measure_shared_errors(own, levels[0]))
+    tree = fit_tree(own.messages, parents, _build_published_prior(len(parents)), evidence)
+    groups = tree.levels[_GROUP_LEVEL]
+    variance = groups.covariance[:, REGULAR, REGULAR]
+    of_shop = float(tree.levels[-1].covariance[0, REGULAR, REGULAR])
+    common = min(of_shop, float(variance.min()))
+    return GroupSlopes(
+        mean=groups.mean[:, REGULAR],
+        own_variance=variance - common,
+        common_variance=common + float(_measure_error_of_shop(own)[REGULAR, REGULAR]),
     )
 
 
@@ -209,8 +239,8 @@ def _read_implied_slopes(implied: Float64Array, groups: Posterior) -> Messages:
     known = np.isfinite(implied)
     distance = np.where(known, implied - groups.mean[:, REGULAR], 0.0)
     excess = np.maximum(distance**2 - groups.covariance[:, REGULAR, REGULAR], 0.0)[known]
-    prior_weight = _IMPLIED_STRENGTH * _IMPLIED_SPREAD**2
-    variance = (prior_weight + float(excess.sum())) / (_IMPLIED_STRENGTH + len(excess))
+    prior_weight = IMPLIED_STRENGTH * IMPLIED_SPREAD**2
+    variance = (prior_weight + float(excess.sum())) / (IMPLIED_STRENGTH + len(excess))
     n_groups, n_coefficients = groups.mean.shape
     precision = np.zeros((n_groups, n_coefficients, n_coefficients))
     precision[known, REGULAR, REGULAR] = 1 / variance

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from models.pricing.response.choice_form import (
-    Inside,
     compute_inclusive_values,
     sum_attraction,
 )
-from models.pricing.response.elasticity import CHOICE
+from models.pricing.response.elasticity import CHOICE, CrossElasticities
 from models.pricing.response.fit import ElasticityConfig, fit_elasticities
 from models.pricing.response.margins import UsualProfits
 from models.pricing.response.nests import build_nests
@@ -38,11 +37,11 @@ def test_families_are_nests_and_the_rest_of_a_category_is_one():
     assert nests.names.tolist() == [
         "family f",
         "family f",
-        "rest of Tea",
-        "rest of Tea",
+        "rest of Tea, price tier 1",
+        "rest of Tea, price tier 1",
         "",
-        "rest of Tea",
-        "rest of Tea",
+        "rest of Tea, price tier 1",
+        "rest of Tea, price tier 1",
     ]
     assert nests.declared.tolist() == [True, True, False, False, False, False, False]
     assert nests.nested.tolist() == [True] * 4 + [False] + [True] * 2
@@ -57,12 +56,68 @@ def test_items_without_family_and_category_are_alone():
     assert nests.share.tolist() == [1.0, 1.0]
 
 
+def test_items_of_no_family_compete_with_those_of_about_their_price():
+    price = np.array([[100.0], [130.0], [900.0], [600.0], [1000.0], [250.0]])
+    nests = build_nests(make_price_panel(price, np.ones(price.shape), category=["Tea"] * 6))
+    tiers = [name[-1] for name in nests.names.tolist()]
+    # The one of 250 would be alone, and is nearer to 130 than to 600.
+    assert tiers == ["1", "1", "2", "2", "2", "1"]
+
+
+def draw_promoted_families(pull, *, n_families=30, n_weeks=60):
+    """A panel of families of three equal items; `pull` (3,) is what treatments of the others do."""
+    rng = np.random.default_rng(4)
+    n = 3 * n_families
+    family = np.repeat(np.arange(n_families), 3)
+    announced = (rng.random((n, n_weeks)) < 0.15) * 1.0
+    depth = -announced * rng.uniform(0.1, 0.35, (n, n_weeks))
+    regular = draw_regular_moves(n, n_weeks, 6, rng)
+    treatments = np.stack([regular, depth, announced])
+    total = np.zeros((3, n_families, n_weeks))
+    for of_treatment, values in zip(total, treatments, strict=True):
+        np.add.at(of_treatment, family, values)
+    of_others = (total[:, family] - treatments) / 3
+    log_units = 5.0 + np.einsum("k,ksw->sw", [-2.0, -3.0, 0.3], treatments)
+    log_units += np.einsum("k,ksw->sw", pull, of_others)
+    log_units += 0.05 * rng.normal(size=log_units.shape)
+    return make_price_panel(
+        np.exp(regular + depth + np.log(500)),
+        np.exp(log_units),
+        family=[f"f{number}" for number in family],
+        list_price=np.exp(regular + np.log(500)),
+        kinds=("price",),
+        reach=[announced],
+        listed=True,
+    )
+
+
+def test_what_promotions_take_from_a_family_is_not_what_a_regular_price_takes():
+    model = fit_elasticities(draw_promoted_families([0.3, 2.0, -0.3]), CONFIG)
+    cross = model.find_cross_elasticities(["i000", "i001", "i002"], "default")
+    assert cross.elasticity == pytest.approx(np.full(6, 0.3 / 3), abs=0.07)
+    assert (cross.error * cross.elasticity > 0.02).all()
+
+
+def test_a_nest_gains_what_an_item_usually_loses_to_it_whatever_the_forecasts():
+    cross = CrossElasticities(
+        units_of=np.array([1]),
+        price_of=np.array([0]),
+        elasticity=np.array([0.1]),
+        error=np.zeros(1),
+        usual_ratio=np.array([4.0]),
+    )
+    # The other one sells 4 times as much: per unit of log price .4 units for each one of the item.
+    assert cross.move_units(np.array([10.0, 1000.0])) == pytest.approx([0.1 * 4 * 10])
+    unknown = replace(cross, usual_ratio=None)
+    assert unknown.move_units(np.array([10.0, 1000.0])) == pytest.approx([0.1 * 1000])
+
+
 def test_inclusive_values_by_hand():
     nests = build_nests(make_panel([3, 1, 2], family=["f", "f", ""]))
     utility = np.array([[0.5], [-0.2], [0.7]])
     attraction = 0.75 * (np.exp(0.5) - 1) + 0.25 * (np.exp(-0.2) - 1)
     assert sum_attraction(nests, utility)[:2, 0] == pytest.approx([attraction] * 2)
-    inside = Inside(families=0.6, rests=0.1)
+    inside = np.array([0.6, 0.6, 0.0])
     expected = [np.log(1 + 0.6 * attraction)] * 2 + [0.0]
     assert compute_inclusive_values(nests, inside, utility)[:, 0] == pytest.approx(expected)
     # The derivative by the utility of the first: inside × its share, of all in the nest.

@@ -38,6 +38,23 @@ def test_known_slopes_and_their_errors():
     assert (within.sum(0) >= 168).all() and (within.sum(0) <= 194).all()
 
 
+def test_few_weeks_with_a_reduction_do_not_look_surer_than_they_are():
+    rng = np.random.default_rng(7)
+    weights, treatments, _ = draw_series(rng, 400, 60)
+    reduced = np.zeros(60)
+    reduced[[7, 21, 40, 55]] = 1.0  # what a response is learnt from: the fit follows their noise
+    treatments = treatments * np.array([1.0, 0.0, 0.0])[:, None, None]
+    treatments[1] = -reduced * rng.uniform(0.1, 0.4, (400, 60))
+    treatments[2] = reduced
+    units = combine_treatments(np.tile(TRUTH, (400, 1)), treatments)
+    units = units + 0.2 * rng.normal(size=units.shape)
+    messages = fit_own_responses(weights, treatments, units).messages
+    scores = messages.weighted - messages.precision @ TRUTH
+    observed, stated = scores.T @ scores, messages.precision.sum(0)
+    ratio = np.trace(np.linalg.solve(stated, observed)) / 3
+    assert 0.8 < ratio < 1.25
+
+
 def test_weeks_of_weight_0_do_not_count():
     rng = np.random.default_rng(5)
     weights, treatments, units = draw_series(rng, 3, 60)
