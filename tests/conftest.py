@@ -7,7 +7,9 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as serving/cli/main.py sets it, for the tests
 # Servers of tests speak plain HTTP; to read all certificates takes a client longer than a request.
 os.environ["SSL_CERT_DIR"] = __file__.rpartition("/")[0]
-os.environ.pop("SSL_CERT_FILE", None)  # would win over the folder
+# A file would win over the folder; programs that fetch something get it back under its name.
+if "SSL_CERT_FILE" in os.environ:
+    os.environ["TESTS_SSL_CERT_FILE"] = os.environ.pop("SSL_CERT_FILE")
 
 import gc
 import shutil

@@ -33,10 +33,12 @@ def generate_client(folder: Path, shop: ShopProcess) -> str:
 
     Without a package index the generator cannot be fetched: that fails in CI and skips elsewhere.
     """
+    certificates = os.environ.get("TESTS_SSL_CERT_FILE")
+    trusted = {} if certificates is None else {"SSL_CERT_FILE": certificates}
     tools = str(Path(sys.executable).parent)  # uv, and ruff, which formats what is generated
     done = subprocess.run(
         ["bash", "-ec", read_block("sh")],
-        env=os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "SHOP": shop.url},
+        env=os.environ | trusted | {"PATH": f"{tools}:{os.environ['PATH']}", "SHOP": shop.url},
         cwd=folder,
         capture_output=True,
         text=True,
