@@ -45,6 +45,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopProcess]:
         "storefront",
         "events",
         "pricing.read",
+        "pricing.propose",
         "pricing.approve",
         "audit.read",
         "experiments.manage",
@@ -152,7 +153,8 @@ def test_an_approved_price_is_served_moves_the_forecast_and_survives_kill_9(
     shop: ShopProcess,
 ) -> None:
     with shop.client() as http:
-        queue = http.get("/v1/price-suggestions", params={"status": "submitted"}).json()["items"]
+        waiting = {"status": ["submitted", "suggested"]}
+        queue = http.get("/v1/price-suggestions", params=waiting).json()["items"]
         assert {each["currency"] for each in queue} <= {"EUR", "SEK"}
         chosen = max(
             queue,
@@ -163,6 +165,9 @@ def test_an_approved_price_is_served_moves_the_forecast_and_survives_kill_9(
             f"/v1/forecasts/{chosen['item_id']}", params={"zone": chosen["zone"]}
         ).json()
         url = f"/v1/price-suggestions/{chosen['id']}"
+        if chosen["status"] == "suggested":  # the run waits for an analyst, who lets it go on
+            submitted = http.post(f"{url}/submit", json={"reason": "looked at"})
+            assert submitted.status_code == 200, submitted.text
         etag = http.get(url).headers["etag"]
         approved = http.post(f"{url}/approve", headers={"If-Match": etag}, json={})
         assert approved.status_code == 200, approved.text
