@@ -224,7 +224,7 @@ class TrainingRun:
         former = evaluation.primary if champion is None else champion.tags.get("metric")
         if not evaluation.passed:
             bars = "; ".join(evaluation.failed_bars)
-            is_first = champion is None or former != evaluation.primary
+            is_first = champion is None or former not in (None, evaluation.primary)
             if task.serves_behind and is_first and not trained.stands_in:
                 return Verdict(True, f"the first of its kind serves, although it is {bars}")
             return Verdict(False, bars)

@@ -74,13 +74,14 @@ def _drop_undone(
                 undone.add(reverted.seq)
     listed = [row for row in begun if row.seq not in undone and _states_listed_price(row, by_id)]
     last_listed = {row.valid_from: row.seq for row in sorted(listed, key=lambda price: price.seq)}
-    kept = {*last_listed.values()} | {
+    decided = {
         row.seq
         for row in begun
         if row.reverts_price_id is None
         and row.source not in (PriceSource.IMPORTED, PriceSource.ROLLBACK)
     }
-    return [row for row in begun if row.seq in kept - undone]
+    kept = decided.union(last_listed.values()) - undone
+    return [row for row in begun if row.seq in kept]
 
 
 def _states_listed_price(row: Price, by_id: Mapping[str, Price]) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from features.contracts.arrays import Float32Array, Float64Array, Int64Array
+from models.demand.baselines import YEAR
 
-YEAR = 52
 _PROFILE_WEEKS = 3  # around a week of an earlier year
 _FIRST_ORIGIN = 4  # weeks that a year must know before its origin
 _CATEGORY_STRENGTH = 20.0  # weekly units of a category that count as much as the shop's own season

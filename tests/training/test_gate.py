@@ -414,3 +414,15 @@ def test_what_is_behind_its_baseline_serves_only_where_nothing_of_its_kind_does(
     assert "WMAPE 20.0000 against 9.0000 of SES" in first.verdict.reason
     assert not shop.train(20.0, passed=False, serves_behind=True).verdict.promote
     assert shop.champion() == first.version.version
+
+
+def test_a_champion_whose_metric_is_not_recorded_is_no_stand_in(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.train(1.0)
+    champion = shop.registry.find_champion("demand")
+    assert champion is not None
+    tags = {name: value for name, value in champion.tags.items() if name != "metric"}
+    older = replace(champion, tags=tags)
+    monkeypatch.setattr(Registry, "find_champion", lambda *_: older)
+    assert not shop.train(20.0, passed=False, serves_behind=True).verdict.promote

@@ -212,9 +212,9 @@ class NestStep:
 def measure_cluster_effect(scores: Float64Array, information: Float64Array, nests: Nests) -> float:
     """Return the variance of scores (K, S, W) over the stated one, at least 1.
 
-    The series of a nest move together in a week for reasons that nothing here explains, so errors
-    are clustered by nest and week (Cameron and Miller, A practitioner's guide to cluster-robust
-    inference, 2015).
+    The series of a nest move together for weeks for reasons that nothing here explains, so errors
+    are clustered by nest and eight weeks (Cameron and Miller, A practitioner's guide to
+    cluster-robust inference, 2015).
     """
     n_weeks = scores.shape[2]
     starts = np.arange(0, n_weeks, _BLOCK_WEEKS)

@@ -70,6 +70,34 @@ def test_what_breaks_a_stricter_rule_of_today_goes_no_further(three_items, door)
     assert [each.status for each in read_all(engine)] == ["live"]
 
 
+BEGINS = NOW + timedelta(days=7)
+
+
+def knowing_items(settings, rules, now):
+    """A decider under these rules who knows of the items what is known at that time."""
+    find_items = partial(read_present_items, settings, now)
+    return replace(under(rules), now=now, find_present_items=find_items)
+
+
+def approve_from(engine, decider, suggestion, begins=None):
+    with transaction(engine) as connection:
+        at = None if begins is None else lambda _zone: begins
+        decisions.approve(connection, decider, suggestion.id, begins=at)
+
+
+def expect_refusal(engine, door, decider, suggestion, rule, nearest):
+    """The suggestion stays in the queue at an approval, or comes back to it at its activation."""
+    if door == "activate":
+        with transaction(engine) as connection:
+            settle_due(connection, decider)
+    else:
+        with pytest.raises(Conflict, match=rf"{rule}.*; the nearest price is {nearest}"):
+            approve_from(engine, decider, suggestion)
+    (waiting,) = read_all(engine)
+    assert waiting.status == "submitted"
+    assert (door == "activate") == (rule in (waiting.returned_reason or ""))
+
+
 @pytest.mark.parametrize("door", ["approve", "activate"])
 def test_a_price_above_competitors_of_today_goes_no_further(three_items, door):
     facts, engine, settings = three_items
@@ -78,34 +106,13 @@ def test_a_price_above_competitors_of_today_goes_no_further(three_items, door):
     suggest(three_items, "milk", rules=rules)
     (milk,) = read_all(engine)
     assert milk.suggested_price_minor == 96
-    begins = NOW + timedelta(days=7)
-    decider = under(rules, days=7 if door == "approve" else 0)
-    decider = replace(
-        decider, find_present_items=partial(read_present_items, settings, decider.now)
-    )
     if door == "activate":
-        with transaction(engine) as connection:
-            decisions.approve(connection, decider, milk.id, begins=lambda _zone: begins)
-    observe_competitor(facts, 90, begins - timedelta(hours=1))
-    decider = replace(
-        decider, now=begins, find_present_items=partial(read_present_items, settings, begins)
-    )
-    with transaction(engine) as connection:
-        if door == "activate":
-            settle_due(connection, decider)
-        else:
-            with pytest.raises(Conflict, match=r"competitor position .* nearest price is 0\.90"):
-                decisions.approve(connection, decider, milk.id)
-    (milk,) = read_all(engine)
-    assert milk.status == "submitted"
-    assert (door == "activate") == ("competitor position" in (milk.returned_reason or ""))
+        approve_from(engine, knowing_items(settings, rules, NOW), milk, BEGINS)
+    observe_competitor(facts, 90, BEGINS - timedelta(hours=1))
+    decider = knowing_items(settings, rules, BEGINS)
+    expect_refusal(engine, door, decider, milk, "competitor position", r"0\.90")
     # What competitors charged too long ago limits nothing, as in a run.
-    later = begins + timedelta(days=3)
-    decider = replace(
-        decider, now=later, find_present_items=partial(read_present_items, settings, later)
-    )
-    with transaction(engine) as connection:
-        decisions.approve(connection, decider, milk.id)
+    approve_from(engine, knowing_items(settings, rules, BEGINS + timedelta(days=3)), milk)
     assert [each.status for each in read_all(engine)] == ["live"]
 
 
@@ -115,26 +122,13 @@ def test_a_price_below_the_minimum_advertised_price_of_today_goes_no_further(thr
     suggest(three_items, "milk")
     (milk,) = read_all(engine)
     assert milk.suggested_price_minor == 96
-    decider = under(RULES)
-    decider = replace(decider, find_present_items=partial(read_present_items, settings, NOW))
-    begins = NOW + timedelta(days=7)
     if door == "activate":
-        with transaction(engine) as connection:
-            decisions.approve(connection, decider, milk.id, begins=lambda _zone: begins)
+        approve_from(engine, knowing_items(settings, RULES, NOW), milk, BEGINS)
     set_map_price(facts, "0.98")
-    decider = replace(decider, now=begins) if door == "activate" else decider
-    with transaction(engine) as connection:
-        if door == "activate":
-            settle_due(connection, decider)
-        else:
-            with pytest.raises(Conflict, match=r"minimum advertised price; the nearest .* 0\.98"):
-                decisions.approve(connection, decider, milk.id)
-    (milk,) = read_all(engine)
-    assert milk.status == "submitted"
-    assert (door == "activate") == ("minimum advertised" in (milk.returned_reason or ""))
+    decider = knowing_items(settings, RULES, BEGINS)
+    expect_refusal(engine, door, decider, milk, "minimum advertised price", r"0\.98")
     set_map_price(facts, "0.95")  # the supplier allows it again
-    with transaction(engine) as connection:
-        decisions.approve(connection, decider, milk.id)
+    approve_from(engine, decider, milk)
     assert [each.status for each in read_all(engine)] == ["live"]
 
 
