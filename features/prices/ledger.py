@@ -104,6 +104,16 @@ class Price(NewPrice):
         )
 
 
+def number_rows(history: Sequence[Price], rows: Iterable[NewPrice]) -> list[Price]:
+    """Return the history of an item as it is once rows are appended."""
+    seq = max((price.seq for price in history), default=0)
+    added = [
+        Price(**vars(row), seq=seq + number, price_id=row.content_id())
+        for number, row in enumerate(rows, 1)
+    ]
+    return [*history, *added]
+
+
 class Ledger:
     """The repository of prices, on one connection."""
 
@@ -232,6 +242,17 @@ class Ledger:
         for row in self._connection.execute(query):
             histories.setdefault(row.item_id, []).append(_build_price(row))
         return histories
+
+    def read_copied_histories(self, item_ids: Iterable[str], zone: str) -> dict[str, list[Price]]:
+        """Return `read_histories` of the items that have a row which restores or ends another."""
+        table = price_ledger.c
+        query = sa.select(table.item_id).where(
+            one_of(table.item_id, set(item_ids)),
+            table.zone == zone,
+            sa.or_(table.source == str(PriceSource.ROLLBACK), table.reverts_price_id.is_not(None)),
+        )
+        copied = self._connection.execute(query.distinct()).scalars().all()
+        return self.read_histories(copied, zone) if copied else {}
 
     def list_reduced_imports(self, zone: str) -> list[str]:
         """Return the items of a zone whose price list ever announced a reduction, sorted."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from features.prices.ledger import NewPrice, Price, PriceSource
-from features.prices.timeline import drop_change, find_last_price, find_price_at
+from features.prices.timeline import drop_undone, find_last_price, find_price_at
 
 
 def find_prices_before(
@@ -22,7 +22,7 @@ def find_prices_before(
     begun = [row for row in history if row.valid_from <= at]
     ends = {row.valid_to for row in begun if row.valid_to is not None and row.valid_to > at}
     prices: list[Price] = []
-    known = begun if change is None else drop_change(history, change, begun_by=at)
+    known = begun if change is None else drop_undone(history, begun_by=at, without=change)
     for since in sorted({at, *ends}):
         if until is not None and since >= until:
             return prices

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
@@ -43,53 +43,49 @@ def is_effective(history: Sequence[Price], change: Price, at: datetime) -> bool:
     """Return whether `change` decides the price at `at`, after all later rollbacks."""
     if find_price_at(history, at) == change:
         return True
-    if change.reverts_price_id is not None:
+    if change.source in (PriceSource.IMPORTED, PriceSource.ROLLBACK) and change.reverts_price_id:
         return False
-    return find_price_at(_drop_undone(history, begun_by=at), at) == change
+    return find_price_at(drop_undone(history, begun_by=at), at) == change
 
 
-def drop_change(history: Sequence[Price], change: Price, *, begun_by: datetime) -> list[Price]:
-    """Return what has begun by then of the history, without `change`, without rollbacks and without
-    what these and later price lists undid."""
-    return _drop_undone(history, begun_by=begun_by, without=change)
-
-
-def _drop_undone(
+def drop_undone(
     history: Sequence[Price], *, begun_by: datetime, without: Price | None = None
 ) -> list[Price]:
-    """Return what has begun by then of the history, without rollbacks and the changes that they
-    undid.
+    """Return what has begun by then of the history, without rollbacks, the changes that they undid
+    and what later price lists replaced; without the change `without` either.
 
     Of the rows of price lists that begin together the last one counts, also after its end; a row
-    that ends a promotion at another time only repeats what that one says.
+    that ends a promotion at another time only repeats what that one says. A price that is approved
+    again after its withdrawal counts for itself, whatever its new terms are.
     """
     by_id = {row.price_id: row for row in history}
     undone = set() if without is None else {without.seq}
     begun = [row for row in history if row.valid_from <= begun_by]
     for row in sorted(begun, key=lambda price: -price.seq):
-        is_rollback = row.reverts_price_id is not None and row.source is not PriceSource.IMPORTED
-        if is_rollback and row.seq not in undone:
-            reverted = by_id[row.reverts_price_id or ""]
+        if row.source is PriceSource.ROLLBACK and row.reverts_price_id and row.seq not in undone:
+            reverted = by_id[row.reverts_price_id]
             if reverted.valid_to is None or row.valid_from < reverted.valid_to:
                 undone.add(reverted.seq)
-    listed = [row for row in begun if row.seq not in undone and _states_listed_price(row, by_id)]
+    imported = [row for row in begun if row.source is PriceSource.IMPORTED]
+    # What returns to an earlier row of the list repeats it; what ends one has its own beginning.
+    stated = {_list_content(row) for row in imported if row.reverts_price_id is None}
+    listed = [row for row in imported if row.seq not in undone and _list_content(row) in stated]
     last_listed = {row.valid_from: row.seq for row in sorted(listed, key=lambda price: price.seq)}
     decided = {
-        row.seq
-        for row in begun
-        if row.reverts_price_id is None
-        and row.source not in (PriceSource.IMPORTED, PriceSource.ROLLBACK)
+        row.seq for row in begun if row.source not in (PriceSource.IMPORTED, PriceSource.ROLLBACK)
     }
     kept = decided.union(last_listed.values()) - undone
     return [row for row in begun if row.seq in kept]
 
 
-def _states_listed_price(row: Price, by_id: Mapping[str, Price]) -> bool:
-    """Return whether a row is one of a price list, or returns to one, and ends none."""
-    if row.source is not PriceSource.IMPORTED or row.reverts_price_id is None:
-        return row.source is PriceSource.IMPORTED
-    before = by_id[row.reverts_price_id]
-    return before.valid_from == row.valid_from and _states_listed_price(before, by_id)
+def _list_content(row: Price) -> tuple[object, ...]:
+    return (
+        row.valid_from,
+        row.valid_to,
+        row.list_price_minor,
+        row.offer_price_minor,
+        row.promotion_id,
+    )
 
 
 def _is_valid(price: Price, at: datetime) -> bool:

@@ -25,6 +25,7 @@ from features.prices.restoring import build_restoring_rows, find_prices_before
 from features.prices.timeline import find_last_price, find_price_at
 from serving.access import EVERYWHERE
 from serving.database.audit_log import SYSTEM, AuditEntry, AuditLog, Decider
+from serving.database.decided_prices import append_decided
 from serving.database.price_locks import PriceLocks
 from serving.price_desk.approvals import append_prices, begins_at, make_price
 from serving.price_desk.broken_rules import find_broken_rules
@@ -242,7 +243,7 @@ def _withdraw(
             suggestion, histories[suggestion.zone, suggestion.item_id], decider
         )
     ]
-    Ledger(connection).append(rows)
+    append_decided(connection, decider, rows)
 
 
 def _build_withdrawal(

@@ -20,6 +20,7 @@ from features.prices.law import explain_objections
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
 from serving.access import find_objection
 from serving.database.audit_log import Decider
+from serving.database.decided_prices import append_decided
 from serving.database.price_locks import PriceLocks
 from serving.price_desk.broken_rules import find_broken_rules
 from serving.price_desk.controls_repository import Controls
@@ -190,7 +191,7 @@ def append_prices(
         else prices[s.id]
         for s in suggestions
     }
-    ledger.append(list(rows.values()))
+    append_decided(connection, decider, list(rows.values()))
     live = [s for s in suggestions if rows[s.id].valid_from <= decider.now]
     later = [s for s in suggestions if rows[s.id].valid_from > decider.now]
     supersede_live(connection, decider, live)

@@ -13,13 +13,14 @@ from features.contracts.money import to_major
 from features.database import lock
 from features.prices.guards import explain_jump
 from features.prices.law import explain_objection
-from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.prices.ledger import Ledger, NewPrice, Price, PriceSource, number_rows
 from features.prices.promotions import find_promoted_category
 from features.prices.reduction_rule import ReductionRule
 from features.prices.restoring import build_restoring_rows, find_prices_before
 from features.prices.timeline import is_effective
 from serving.access import find_objection
 from serving.database.audit_log import BUSINESS_TIME, AuditEntry, AuditLog, Decider
+from serving.database.decided_prices import append_decided
 from serving.price_desk.activation import settle_due
 from serving.price_desk.approvals import Refusal
 from serving.price_desk.lifecycle import log_changes, supersede_live
@@ -134,7 +135,7 @@ def _undo(connection: sa.Connection, decider: Decider, price_id: str, *, confirm
     rule = decider.find_rules(change.zone, [change.item_id])[change.item_id]
     if why := _find_objection(history, served, rule):
         raise Conflict(why, hint="File a suggestion of another price instead")
-    ledger.append(rows)
+    append_decided(connection, decider, rows)
     details = {
         "restored": restored.content_id(),
         "offer_price": to_major(restored.offer_price_minor, restored.currency),
@@ -183,8 +184,7 @@ def _find_objection(
         row = replace(restored, valid_from=served_at)
         if why := explain_objection(known, row, rule):
             return why
-        seq = max(price.seq for price in known) + 1
-        known.append(Price(**vars(row), seq=seq, price_id=row.content_id()))
+        known = number_rows(known, [row])
     return None
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from configs.settings import Settings
 from features.contracts.tables import DEFAULT_ZONE, PRICE_HISTORY
 from features.facts.facts import Facts
+from features.prices.corrections import find_corrections
 from features.prices.held_prices import (
     HeldPrice,
     ImportGuards,
@@ -23,7 +24,7 @@ from features.prices.held_prices import (
     is_opening,
     row_key,
 )
-from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.prices.ledger import Ledger, NewPrice, Price, PriceSource, number_rows
 from features.prices.timeline import find_price_at
 from serving.prices.list_ends import (
     ListedItem,
@@ -80,13 +81,14 @@ class PriceList:
         return [row for row in entered if row_key(origins.get(row, row)) not in waiting]
 
     def select_ending(self, ledger: Ledger) -> list[NewPrice]:
-        """Return the rows that end what the file no longer announces, or bring it back."""
+        """Return the rows that end what the file no longer announces, or bring it back, and that
+        correct copies of these prices."""
         waiting = {row_key(held.price) for held in self.held}
-        return [
-            row
-            for item, history in self._read_given(ledger, self.given)
-            for row in find_ending_rows(item, history, self.now, waiting)
-        ]
+        rows: list[NewPrice] = []
+        for item, history in self._read_given(ledger, self.given):
+            ending = find_ending_rows(item, history, self.now, waiting)
+            rows += [*ending, *find_corrections(number_rows(history, ending), self.now)]
+        return rows
 
     def _read_given(
         self, ledger: Ledger, chosen: Iterable[NewPrice]
@@ -202,8 +204,11 @@ class KnownPrices:
         self._last: dict[RowKey, Price] = {}
         self._last_listed: dict[RowKey, Price] = {}
         self._longest: dict[RowKey, Price] = {}
+        self._reverting: dict[str, str] = {}
         for price in chain.from_iterable(histories.values()):
             self.ids.add(price.price_id)
+            if price.reverts_price_id is not None:
+                self._reverting[price.reverts_price_id] = price.price_id
             longest = self._longest.setdefault(row_key(price), price)
             if _ends_before(longest, price):
                 self._longest[row_key(price)] = price
@@ -227,8 +232,17 @@ class KnownPrices:
             if is_known and row_key(row) not in given:
                 continue
             if before is not None and is_known:
-                row = replace(row, reverts_price_id=before.price_id)
+                row = replace(row, reverts_price_id=self._find_last_reverting(before.price_id))
             yield row
+
+    def _find_last_reverting(self, price_id: str) -> str:
+        """Return what reverts a row, what reverts that and so on: the last, which nothing does.
+
+        One row of the ledger reverts another.
+        """
+        while price_id in self._reverting:
+            price_id = self._reverting[price_id]
+        return price_id
 
     def select_shorter(self, listed: Iterable[NewPrice], now: datetime) -> Iterator[NewPrice]:
         """Yield the listed rows that are the last of their beginning in the ledger, where another

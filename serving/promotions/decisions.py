@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from features.contracts.errors import BadInput, Forbidden, NotFound, PreconditionFailed
 from features.database import lock
-from features.prices.ledger import Ledger
 from models.pricing.promotions.conflicts import PromotionRun
 from serving.access import find_objection
 from serving.database.audit_log import SYSTEM, Decider
+from serving.database.decided_prices import append_decided
 from serving.promotions.checks import (
     describe_problems,
     find_problems,
@@ -218,7 +218,8 @@ def _enter_prices(connection: sa.Connection, decider: Decider, promotion: Promot
         )
         for item in promotion.items
     }
-    Ledger(connection).append([row for of_item in rows.values() for row in of_item])
+    entered = [row for of_item in rows.values() for row in of_item]
+    append_decided(connection, decider, entered)
     links = {item_id: of_item[0].content_id() for item_id, of_item in rows.items()}
     Promotions(connection).link_prices(promotion.id, links)
 

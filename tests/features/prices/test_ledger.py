@@ -14,7 +14,7 @@ from features.pipelines.demand import weekly_prices
 from features.prices.law import find_prior_prices
 from features.prices.ledger import Ledger, NewPrice, PriceSource
 from features.prices.reduction_rule import PLAIN_RULES
-from features.prices.timeline import compute_mean_offer, drop_change, find_price_at, is_effective
+from features.prices.timeline import compute_mean_offer, drop_undone, find_price_at, is_effective
 
 START = datetime(2018, 1, 1, tzinfo=UTC)
 
@@ -232,7 +232,9 @@ def test_sql_and_python_agree_on_the_price_in_force(engine):
             )
             if in_force:
                 rest = [each for each in history if each != in_force]
-                without = find_price_at(drop_change(history, in_force, begun_by=day(at)), day(at))
+                without = find_price_at(
+                    drop_undone(history, begun_by=day(at), without=in_force), day(at)
+                )
                 assert [each for each in rest if is_effective(rest, each, day(at))] == (
                     [without] if without else []
                 )

@@ -331,6 +331,25 @@ def test_a_stop_halts_every_activation_and_what_holds_goes_on_afterwards(engine)
     assert settle(engine, NOW + WEEK) == 1
 
 
+def test_a_rollback_holds_when_a_withdrawn_price_beside_it_would_have_begun(engine):
+    (live,) = store_suggestions(engine, make_suggestion("milk", 110))
+    live_price = approve(engine, live).price_id
+    with transaction(engine) as connection:
+        planned_next = make_suggestion("milk", 120, base=live_price)
+        (planned,) = Suggestions(connection).add([planned_next])
+    approve(engine, planned, NOW + WEEK)
+    with transaction(engine) as connection:
+        assert stop_activations(connection, make_decider(days=1, reason="wrong costs")) == 1
+    with transaction(engine) as connection:
+        roll_back(connection, make_decider("ben", 2), live_price)
+    for days, offer in ((1, 110), (2, 100), (7, 100), (40, 100)):
+        assert read_offer_prices(engine, "milk", at=NOW + days * DAY) == [offer]
+    with reading(engine) as connection:
+        (corrected,) = [e for e in AuditRecords(connection).page() if e.action == "correct"]
+    assert corrected.details["offer_price"] == "1.00"
+    assert corrected.details["valid_from"] == (NOW + WEEK).isoformat()
+
+
 def test_a_preview_refuses_what_the_approval_refuses_and_sums_the_effects(engine, settings):
     effect = {"p10": 50.0, "p50": 100.0, "p90": 150.0}
     expected = {"profit": {**effect, "against_keeping": effect}}
