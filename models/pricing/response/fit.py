@@ -138,6 +138,7 @@ def fit_with_residuals(
     if tested is not None:
         slopes = add_measured_slopes(slopes, *select_measured(panel, tested))
     columns |= _replace_slopes(columns, slopes)
+    columns |= _describe_cross(nest, columns)
     evidence = measure_evidence(with_tests, config.min_change)
     columns |= {
         "n_changes": evidence.n_regular_changes,
@@ -163,14 +164,12 @@ def _replace_slopes(
     responses = columns["responses"].copy()
     own_share = columns["own_share"]
     responses[:, REGULAR] += (slopes.mean - columns["elasticity"]) / own_share
-    ratio = responses[:, REGULAR] / columns["responses"][:, REGULAR]
     return {
         "responses": responses,
         "elasticity": slopes.mean,
         "error": np.sqrt(slopes.variance),
         "shop_error": slopes.shop_error,
         "category_error": slopes.category_error,
-        "cross_sent": columns["cross_sent"] * np.where(columns["inside_regular"] > 0, ratio, 1.0),
     }
 
 
@@ -181,12 +180,10 @@ def _describe_responses(
     elasticity = responses * nest.kept
     own_error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)) * nest.kept
     by_nest = nest.move_elasticities(responses[:, REGULAR])
-    error = np.hypot(own_error[:, REGULAR], by_nest)
-    sent, cross_error, common_error = nest.find_cross(responses[:, REGULAR])
     return {
         "responses": responses,
         "elasticity": elasticity[:, REGULAR],
-        "error": error,
+        "error": np.hypot(own_error[:, REGULAR], by_nest),
         "depth": elasticity[:, DEPTH],
         "depth_error": own_error[:, DEPTH],
         "announced": elasticity[:, ANNOUNCED],
@@ -201,10 +198,22 @@ def _describe_responses(
         "inside_regular": nest.inside_regular,
         "pull": nest.cross_weights,
         "pulls": nest.pulls,
+    }
+
+
+def _describe_cross(nest: NestGains, columns: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+    """Return the columns of the cross elasticities, given the final responses."""
+    slopes, error = columns["responses"][:, REGULAR], columns["error"]
+    by_nest = np.clip(nest.move_elasticities(slopes), -error, error)
+    own_error = np.sqrt(error**2 - by_nest**2)
+    sent, by_own, common, alone = nest.find_cross(slopes, own_error / columns["own_share"])
+    cross_error = np.sqrt(by_own**2 + common**2 + alone**2)
+    covariance = own_error * by_own + by_nest * common
+    return {
         "cross_received": nest.received,
         "cross_sent": sent,
         "cross_error": cross_error,
-        "cross_correlation": by_nest * common_error / np.maximum(error * cross_error, 1e-12),
+        "cross_correlation": covariance / np.maximum(error * cross_error, 1e-12),
     }
 
 

@@ -82,17 +82,27 @@ class NestGains:
         more_lost = self.inside_regular * self.relative_error * self.nests.share
         return self.moved * self.kept[:, REGULAR] - slopes * more_lost
 
-    def find_cross(self, slopes: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
-        """Return `sent` at regular slopes (S,), the error of cross elasticities, a share of them,
-        and the part of it that is common to the shop."""
-        sent, common = self.cross_weights, self.relative_error
+    def find_cross(
+        self, slopes: Float64Array, own_errors: Float64Array
+    ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
+        """Return `sent` at regular slopes (S,) with errors of their own, and parts of its error.
+
+        Shares of the cross elasticity, for one standard error each of the item's own slope, of the
+        diversion common to the shop, and of what pairs of items have alone. In the choice form the
+        nest gains what the item's slope drives away: less where it is less steep.
+        """
+        zero = np.zeros(len(slopes))
+        sent, by_own, common = self.cross_weights, zero, self.relative_error
         if self.inside_regular.any():
             sent = -slopes * self.inside_regular * self.nests.share
+            by_own = own_errors / np.minimum(slopes, -0.1)
             common = common + self.moved / np.minimum(slopes, -0.1)
         alone = np.where(self.nests.declared, _HETEROGENEITY, _HETEROGENEITY_OF_RESTS)
         is_nested = self.nests.nested
-        error = np.where(is_nested, np.hypot(alone, common), 0.0)
-        return np.where(is_nested, sent, 0.0), error, np.where(is_nested, common, 0.0)
+        sent, by_own, common, alone = (
+            np.where(is_nested, part, 0.0) for part in (sent, by_own, common, alone)
+        )
+        return sent, by_own, common, alone
 
 
 def shift_regular(nest: NestEffect, errors: float) -> Float64Array:

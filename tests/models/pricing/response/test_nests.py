@@ -12,6 +12,7 @@ from models.pricing.response.choice_form import (
 from models.pricing.response.elasticity import CHOICE, CrossElasticities
 from models.pricing.response.fit import ElasticityConfig, fit_elasticities
 from models.pricing.response.margins import UsualProfits
+from models.pricing.response.nest_gains import NestGains
 from models.pricing.response.nests import build_nests
 from tests.shops.price_panels import draw_regular_moves, make_price_panel
 
@@ -47,6 +48,33 @@ def test_families_are_nests_and_the_rest_of_a_category_is_one():
     assert nests.nested.tolist() == [True] * 4 + [False] + [True] * 2
     assert nests.share == pytest.approx([3 / 4, 1 / 4, 1 / 2, 1 / 2, 1, 4 / 5, 1 / 5])
     assert nests.groups.codes[2] != nests.groups.codes[5]  # zones do not compete
+
+
+def test_shoppers_who_choose_leave_to_the_nest_what_the_own_slope_drives_away():
+    nests = build_nests(make_panel([3, 1, 5], family=["f", "f", ""]))
+    n, zero = 3, np.zeros(3)
+    gains = NestGains(
+        nests=nests,
+        kept=np.ones((n, 3)),
+        inside=np.full(n, 0.4),
+        inside_regular=np.full(n, 0.4),
+        cross_weights=zero,
+        pulls=np.zeros((n, 3)),
+        received=np.ones(n),
+        relative_error=zero,
+        moved=zero,
+    )
+    slopes, errors = np.full(n, -2.0), np.full(n, 0.5)
+    sent, by_own, _, alone = gains.find_cross(slopes, errors)
+    # 2 × .4 of the shoppers × the share of the item; nothing without a nest.
+    assert sent == pytest.approx([0.6, 0.2, 0.0])
+    assert by_own == pytest.approx([-0.25, -0.25, 0.0])
+    less_steep = gains.find_cross(slopes + errors, errors)[0]
+    assert less_steep == pytest.approx(sent * (1 + by_own))
+    assert alone[2] == 0.0
+    # Where the nest gains so much of any price, the own slope says nothing of it.
+    fixed = replace(gains, inside_regular=zero, cross_weights=np.full(n, 0.3))
+    assert fixed.find_cross(slopes, errors)[1].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_items_without_family_and_category_are_alone():
