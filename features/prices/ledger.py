@@ -320,9 +320,10 @@ class Ledger:
         )
         return set(self._connection.execute(query.distinct()).scalars())
 
-    def list_zones(self) -> list[str]:
-        """Return the zones that ever had a price, sorted."""
-        query = sa.select(price_ledger.c.zone).distinct().order_by(price_ledger.c.zone)
+    def list_zones(self, *, after: int = 0) -> list[str]:
+        """Return the zones that ever had a price, of rows appended after number `after`, sorted."""
+        table = price_ledger.c
+        query = sa.select(table.zone).where(table.seq > after).distinct().order_by(table.zone)
         return list(self._connection.execute(query).scalars())
 
     def read_all(self) -> Iterator[Price]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -37,6 +37,22 @@ class Quote:
     promotions: tuple[PromotedItem, ...] = ()
 
 
+class _KnownZones:
+    """The zones that have prices: every page names them, and the ledger may be long."""
+
+    def __init__(self) -> None:
+        self._up_to: tuple[int, frozenset[str]] = 0, frozenset()
+
+    def read(self, ledger: Ledger) -> list[str]:
+        """Return the zones, sorted; only rows that are new since the last time are read."""
+        seq, names = self._up_to
+        last = ledger.read_last_seq()
+        if last != seq:
+            names |= frozenset(ledger.list_zones(after=seq))
+            self._up_to = last, names
+        return sorted(names)
+
+
 @dataclass(frozen=True)
 class PriceService:
     """Reads prices. No person is known here.
@@ -49,6 +65,7 @@ class PriceService:
     clock: Clock
     find_rules: FindRules
     settle: Callable[[], None] = lambda: None
+    _zones: _KnownZones = field(default_factory=_KnownZones)
 
     def now(self) -> datetime:
         """Return the present business time."""
@@ -57,7 +74,7 @@ class PriceService:
     def list_zones(self) -> list[str]:
         """Return the zones that have prices."""
         with reading(self.engine) as connection:
-            return Ledger(connection).list_zones()
+            return self._zones.read(Ledger(connection))
 
     def read_history(self, item_id: str, zone: str) -> list[Price]:
         """Return the rows of an item in a zone, in the order of appending."""
