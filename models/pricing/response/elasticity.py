@@ -346,8 +346,9 @@ def predict_log_units(
             hint="Train it anew: shopwright train pricing",
         )
     treatments = centre_treatments(panel)
-    own = np.stack([columns[name] for name in ("elasticity", "depth", "announced")], axis=1)
-    by_price = combine_treatments(own, treatments)
+    lost = np.stack([columns[name] for name in ("inside_regular", "inside", "inside")], axis=1)
+    kept = 1 - lost * columns["share"][:, None]
+    by_price = combine_treatments(columns["responses"] * kept, treatments)
     utility = combine_treatments(columns["responses"], treatments)
     utility += apply_coefficients(columns["effects"], controls)
     attraction = sum_attraction(nests, utility)

@@ -23,6 +23,7 @@ from models.pricing.response.cross_weights import choose_cross_weights
 from models.pricing.response.double_ml import Residuals, fit_control_effects, residualise
 from models.pricing.response.elasticity import ALONE, CHOICE, LOG_LINEAR, ElasticityModel
 from models.pricing.response.evidence import grade_evidence, measure_evidence
+from models.pricing.response.foreseen_demand import ForeseenDemand, measure_foreseen_demand
 from models.pricing.response.group_regression import Levels, apply_coefficients
 from models.pricing.response.instruments import correct_with_costs
 from models.pricing.response.log_linear_form import LogLinearEffect
@@ -127,7 +128,10 @@ def fit_with_residuals(
     responses[:, REGULAR] += correction
     covariance[:, REGULAR, REGULAR] += variance
     nest = NestGains.build(fit.nest, fitter.nests, margins)
-    columns = _describe_responses(fit, nest, responses, covariance)
+    foreseen = measure_foreseen_demand(
+        panel, fit.residuals, fit.unexplained, fitter.levels, responses.mean(0)
+    )
+    columns = _describe_responses(fit, nest, responses, covariance, foreseen)
     slopes = UncertainSlopes(
         mean=columns["elasticity"],
         variance=columns["error"] ** 2,
@@ -174,11 +178,19 @@ def _replace_slopes(
 
 
 def _describe_responses(
-    fit: _FormFit, nest: NestGains, responses: Float64Array, covariance: Float64Array
+    fit: _FormFit,
+    nest: NestGains,
+    responses: Float64Array,
+    covariance: Float64Array,
+    foreseen: ForeseenDemand,
 ) -> dict[str, AnyArray]:
-    """Return the columns of a model: elasticities, lifts and what nests do to each other."""
-    elasticity = responses * nest.kept
-    own_error = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)) * nest.kept
+    """Return the columns of a model: elasticities, lifts and what nests do to each other.
+
+    `responses` predict units as they were sold; what a promotion does is less by what was foreseen.
+    """
+    elasticity = (responses - foreseen.mean) * nest.kept
+    variance = np.diagonal(covariance, axis1=1, axis2=2) + foreseen.error**2
+    own_error = np.sqrt(variance) * nest.kept
     by_nest = nest.move_elasticities(responses[:, REGULAR])
     return {
         "responses": responses,

@@ -1,0 +1,95 @@
+"""What promotions owe to demand that was coming anyway.
+
+Promotions are planned for weeks in which more is sold than usual, so a part of what is sold in them
+is not their effect. Demand that was foreseen has begun before: units in the week before a promotion
+show it, when nobody can respond to the promotion yet (Freyaldenhoven, Hansen and Shapiro, Pre-event
+trends in the panel event-study design, American Economic Review 2019).
+
+S series over W weeks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.contracts.arrays import Float64Array
+from models.pricing.response.double_ml import Residuals, remove_levels
+from models.pricing.response.group_regression import Levels
+from models.pricing.response.panel import PricePanel
+from models.pricing.response.treatments import (
+    ANNOUNCED,
+    DEPTH,
+    N_TREATMENTS,
+    build_treatments,
+)
+
+# Of what raises demand in a week about so much is there in the week before: an assumption, as the
+# noise of single weeks hides it; and how far what follows from it may be off, a share of it.
+_MEMORY, _ERROR_OF_MEMORY = 0.6, 0.33
+_WEEKS_BEFORE = 4
+# A promotion has an effect of its own: at least so much of its response is left.
+_LEAST_LEFT = 0.5
+_REDUCTIONS = [DEPTH, ANNOUNCED]
+_RIDGE = 1e-6
+
+
+@dataclass(frozen=True)
+class ForeseenDemand:
+    """What of the mean responses (3,) to treatments is demand that was foreseen, and its error."""
+
+    mean: Float64Array
+    error: Float64Array
+
+
+def measure_foreseen_demand(
+    panel: PricePanel,
+    residuals: Residuals,
+    unexplained: Float64Array,
+    levels: Levels,
+    responses: Float64Array,
+) -> ForeseenDemand:
+    """Return what reductions owe to foreseen demand, by residual log units (S, W) that nothing
+    explains; `responses` (3,) are the mean ones.
+
+    Errors are clustered by series. Where fewer units than usual are sold before a promotion, as
+    shoppers who know of it wait, nothing is taken from its response.
+    """
+    weights = residuals.weights.copy()
+    weights[:, -_WEEKS_BEFORE:] = 0.0  # what is promoted after the last week is not known
+    coming = [_add_weeks_to_come(values) for values in build_treatments(panel)[_REDUCTIONS]]
+    design = np.stack(
+        [
+            *(remove_levels(values, weights, levels) for values in coming),
+            *residuals.treatments[_REDUCTIONS],
+        ]
+    )
+    products = np.einsum("asw,sw,bsw->ab", design, weights, design, optimize=True)
+    inverse = np.linalg.inv(products + _RIDGE * np.eye(len(design)))
+    coefficients = inverse @ np.einsum("asw,sw,sw->a", design, weights, unexplained, optimize=True)
+    missed = unexplained - np.einsum("a,asw->sw", coefficients, design)
+    scores = np.einsum("asw,sw,sw->as", design, weights, missed, optimize=True)
+    variance = np.maximum(np.diag(inverse @ (scores @ scores.T) @ inverse), 0.0)
+    n = len(_REDUCTIONS)
+    sign, variance = np.sign(responses[_REDUCTIONS]), variance[:n]
+    found = np.maximum(sign * coefficients[:n], 0.0)
+    # Little where it may be chance (James and Stein, Estimation with quadratic loss, 1961).
+    found *= np.maximum(1 - variance / np.maximum(found**2, 1e-12), 0.0)
+    foreseen = np.minimum(found, (1 - _LEAST_LEFT) * np.abs(responses[_REDUCTIONS]))
+    mean, error = np.zeros((2, N_TREATMENTS))
+    mean[_REDUCTIONS] = sign * foreseen
+    error[_REDUCTIONS] = np.hypot(np.sqrt(variance), foreseen * _ERROR_OF_MEMORY)
+    return ForeseenDemand(mean, error)
+
+
+def _add_weeks_to_come(values: Float64Array) -> Float64Array:
+    """Return the sums of the values (S, W) of the weeks to come, each as far as it shows already.
+
+    >>> _add_weeks_to_come(np.array([[0.0, 0.0, 1.0, 0.0]])).round(2).tolist()
+    [[0.36, 0.6, 0.0, 0.0]]
+    """
+    total = np.zeros(values.shape)
+    for weeks in range(1, _WEEKS_BEFORE + 1):
+        total[:, :-weeks] += _MEMORY**weeks * values[:, weeks:]
+    return total
