@@ -16,6 +16,7 @@ Status = Literal["draft", "running", "stopped", "decided"]
 Policy = Literal[
     "champion",
     "ranker",
+    "ease",
     "buy_again",
     "association",
     "sequence",

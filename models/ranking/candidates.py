@@ -15,8 +15,8 @@ from models.ranking.model import CandidateConfig, Candidates, RankingTask, Retri
 from models.ranking.visitor import FactorScores, SourceScores, Visitor
 from models.retrieval.interactions import invert_positions
 
-# A view weighs as much as one purchase.
-_VIEW_WEIGHT = 1.0
+# A view weighs as much as one order.
+_ORDERS_OF_A_VIEW = np.ones(1, np.float32)
 
 
 class CandidateSource:
@@ -33,6 +33,7 @@ class CandidateSource:
         self._als_rows = invert_positions(self._als_positions, catalogue.n_items)
         self._no_scores = np.zeros(len(retrieval.ease.item_ids), np.float32)
         self._no_items = np.zeros(0, np.int64)
+        self._view_weight = retrieval.ease.weigh(_ORDERS_OF_A_VIEW)
         self._popular = top_positions(catalogue.popularity, catalogue.n_items)
         self._promoted = top_positions(_promotion_weights(catalogue), catalogue.n_items)
 
@@ -45,7 +46,7 @@ class CandidateSource:
         """
         if history_positions is None:
             history_positions = self._catalogue.positions(history.item_ids)
-        purchases = _select_known(history_positions, history.decayed_frequency)
+        purchases = self._select_known(history, history_positions)
         bought = purchases.positions
         ease, decayed = self._score_by_ease(bought, purchases.weights)
         viewed, viewed_scores = self._no_items, self._no_scores
@@ -54,7 +55,7 @@ class CandidateSource:
             viewed = self._catalogue.positions(np.array(history.viewed_item_ids, object))
             viewed = viewed[viewed >= 0]
             als_items = np.concatenate([bought, viewed])
-            view_weights = np.full((1, len(viewed)), _VIEW_WEIGHT, np.float32)
+            view_weights = np.tile(self._view_weight, (1, len(viewed)))
             (viewed_scores,) = self._score_by_ease(viewed, view_weights)
             if len(viewed):
                 ease = ease + viewed_scores
@@ -125,24 +126,25 @@ class CandidateSource:
         """
         return self._retrieval.ease.score(self._ease_rows[positions], weights)
 
+    def _select_known(self, history: UserHistory, positions: Int64Array) -> _KnownPurchases:
+        rows = np.flatnonzero(positions >= 0)
+        counted = self._retrieval.ease.weigh(history.n_orders[rows].astype(np.float32, copy=False))
+        weights = np.stack([counted, history.decayed_frequency[rows]])
+        return _KnownPurchases(rows, positions[rows], weights)
+
 
 class _KnownPurchases(NamedTuple):
     """The purchases of a history whose item is in the catalogue.
 
     rows        int64 (n,), in the history's arrays
     positions   int64 (n,)
-    weights     float32 (2, n), in both kinds of EASE scores: 1, and the decayed frequency
+    weights     float32 (2, n), in both kinds of EASE scores: by the orders as EASE weighs them,
+                and the decayed frequency
     """
 
     rows: Int64Array
     positions: Int64Array
     weights: Float32Array
-
-
-def _select_known(positions: Int64Array, decayed_frequency: Float32Array) -> _KnownPurchases:
-    rows = np.flatnonzero(positions >= 0)
-    weights = np.stack([np.ones(len(rows), np.float32), decayed_frequency[rows]])
-    return _KnownPurchases(rows, positions[rows], weights)
 
 
 def _select_most_frequent(

@@ -21,11 +21,19 @@ KIND = "recommendations"
 # What a full match of a query adds to a score, where no clicks have shown another weight.
 DEFAULT_QUERY_WEIGHT = 8.0
 
-# "ranker" learns from candidates of all sources; "buy_again" is decayed frequency with popularity
-# behind it; "association" is the rules between items alone; "sequence" learns from the order of
-# purchases; "popular" is one list for everybody; the others are sources of a visit.
+# "ranker" learns from candidates of all sources; "ease" is EASE alone with popularity behind it;
+# "buy_again" is decayed frequency with popularity behind it; "association" is the rules between
+# items alone; "sequence" learns from the order of purchases; "popular" is one list for everybody;
+# the others are sources of a visit.
 Policy = Literal[
-    "ranker", "buy_again", "association", "sequence", "session_knn", "sequential_rules", "popular"
+    "ranker",
+    "ease",
+    "buy_again",
+    "association",
+    "sequence",
+    "session_knn",
+    "sequential_rules",
+    "popular",
 ]
 RankingTask = Literal["all", "new", "cart", "visit", "sequence"]
 # The tasks that every model has, of which one without rankers ranks by rule; "cart" takes orders of

@@ -68,8 +68,9 @@ class Visitor:
     bought         int64 (n,), ascending positions of the items bought before
     history_rows   int64 (n,), the rows of these items in the history's arrays
     viewed         int64, positions of the items viewed, latest first
-    ease           scores from purchases and views; `ease_viewed` from views alone; `ease_decayed`
-                   from purchases by decayed frequency
+    ease           scores from purchases, by their number as EASE weighs it, and from views;
+                   `ease_viewed` from views alone; `ease_decayed` from purchases by their decayed
+                   frequency
     """
 
     history: UserHistory

@@ -18,7 +18,7 @@ from scipy import sparse
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.compiled.sparse_sums import add_rows, add_rows_in_pairs
-from models.retrieval.interactions import Interactions
+from models.retrieval.interactions import Interactions, Weighting, weigh_orders
 
 if TYPE_CHECKING:
     import torch
@@ -33,11 +33,13 @@ class EaseConfig:
     n_items     the most bought items take part
     l2          ridge penalty
     n_weights   weights of largest magnitude that each item keeps
+    weighting   how an item counts that a user has ordered several times
     """
 
     n_items: int = 8000
     l2: float = 500.0
     n_weights: int = 400
+    weighting: Weighting = "binary"
 
 
 class Ease:
@@ -46,13 +48,21 @@ class Ease:
     item_ids   str objects, sorted
     weights    CSR float32 (items, items): row = the item bought, column = the item that it adds
                score to; the diagonal is empty
+    weighting  of the orders that it was fitted on, and of those that it scores by
     """
 
-    def __init__(self, item_ids: ObjectArray, weights: sparse.csr_matrix) -> None:
+    def __init__(
+        self, item_ids: ObjectArray, weights: sparse.csr_matrix, weighting: Weighting = "binary"
+    ) -> None:
         self.item_ids = item_ids
         self.weights = weights
+        self.weighting: Weighting = weighting
         # Memory access takes most of the time of an answer: short column numbers are read faster.
         self._columns = weights.indices.astype(np.uint16 if len(item_ids) <= 2**16 else np.int32)
+
+    def weigh(self, n_orders: Float32Array) -> Float32Array:
+        """Return how much items (n,) count that a user has ordered so many times."""
+        return weigh_orders(n_orders, self.weighting)
 
     def score(self, rows: Int64Array, values: Float32Array) -> Float32Array:
         """Return n scores of all items (n, n_items) for one user who bought the items at `rows`.
@@ -65,7 +75,8 @@ class Ease:
 
     def save(self, folder: Path) -> None:
         """Write `model.json` and `weights.npz`."""
-        write_meta(folder, KIND, {"n_items": len(self.item_ids)})
+        meta = {"n_items": len(self.item_ids), "weighting": self.weighting}
+        write_meta(folder, KIND, meta)
         write_arrays(
             folder / "weights.npz",
             item_ids=self.item_ids,
@@ -77,23 +88,22 @@ class Ease:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        n_items = read_meta(folder, KIND)["n_items"]
+        meta = read_meta(folder, KIND)
+        n_items = meta["n_items"]
         arrays = read_arrays(folder / "weights.npz")
         shape = (n_items, n_items)
         return cls(
             arrays["item_ids"],
             sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape),
+            meta.get("weighting", "binary"),  # none in older models
         )
 
 
-def fit_ease(interactions: Interactions, config: EaseConfig, *, binary: bool = True) -> Ease:
-    """Fit on the `n_items` items with the most buyers; float32 on the GPU when there is one.
-
-    binary   fit on whether a user bought an item; else on the values of the matrix
-    """
+def fit_ease(interactions: Interactions, config: EaseConfig) -> Ease:
+    """Fit on the `n_items` items with the most buyers; float32 on the GPU when there is one."""
     import torch  # here, because a server answers without it
 
-    matrix = interactions.binarise() if binary else interactions.matrix
+    matrix = interactions.weigh(config.weighting)
     buyers = np.bincount(matrix.indices, minlength=matrix.shape[1])
     fitted_items = np.sort(np.argsort(-buyers, kind="stable")[: config.n_items])
     matrix = matrix[:, fitted_items]
@@ -103,7 +113,8 @@ def fit_ease(interactions: Interactions, config: EaseConfig, *, binary: bool = T
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))  # (N, N)
     del gram
     weights = inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)  # (N, N)
-    return Ease(interactions.item_ids[fitted_items], _prune_weights(weights, config.n_weights))
+    pruned = _prune_weights(weights, config.n_weights)
+    return Ease(interactions.item_ids[fitted_items], pruned, config.weighting)
 
 
 def _prune_weights(weights: torch.Tensor, n_weights: int) -> sparse.csr_matrix:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Literal
 
 import numpy as np
 from scipy import sparse
@@ -12,6 +13,10 @@ from scipy import sparse
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from features.contracts.errors import TooLittleData
 from features.contracts.histories import UserHistory
+
+# How an item counts that a user has ordered n times: 1, ln(1 + n), or n.
+Weighting = Literal["binary", "log", "orders"]
+WEIGHTINGS: tuple[Weighting, ...] = ("binary", "log", "orders")
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,27 @@ class Interactions:
 
     def binarise(self) -> sparse.csr_matrix:
         """Return the matrix with 1 where the user bought the item."""
-        ones = self.matrix.copy()
-        ones.data = np.ones_like(ones.data)
-        return ones
+        return self.weigh("binary")
+
+    def weigh(self, weighting: Weighting) -> sparse.csr_matrix:
+        """Return the matrix with the weights of `weighting` in place of the numbers of orders."""
+        weighted = self.matrix.copy()
+        weighted.data = weigh_orders(weighted.data, weighting)
+        return weighted
+
+
+def weigh_orders(n_orders: Float32Array, weighting: Weighting) -> Float32Array:
+    """Return the weight (n,) of each number of orders, all above 0.
+
+    >>> weigh_orders(np.array([1.0, 3.0], np.float32), "log").round(3).tolist()
+    [0.6930000185966492, 1.3860000371932983]
+    """
+    weigh: Mapping[Weighting, Callable[[Float32Array], Float32Array]] = {
+        "binary": np.ones_like,
+        "log": np.log1p,
+        "orders": np.copy,
+    }
+    return weigh[weighting](n_orders)
 
 
 def number_ids(ids: ObjectArray) -> tuple[ObjectArray, Int64Array]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from features.contracts.calendar import DECAY_PER_WEEK
 from models.ranking.model import RankingTask
 from models.retrieval.als import AlsConfig
 from models.retrieval.bpr import BprConfig
+from models.retrieval.ease import EaseConfig
+from models.retrieval.interactions import Weighting
 from training.recommendations.tifu_knn import TifuKnnConfig
-
-# How an item counts that a user has ordered n times: 1, ln(1 + n), or n.
-Weighting = Literal["binary", "log", "orders"]
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,9 @@ class Bm25KnnConfig:
 
 
 @dataclass(frozen=True)
-class EaseBaselineConfig:
-    """EASE on the `n_items` most bought items; each keeps `n_weights` weights."""
+class EaseBaselineConfig(EaseConfig):
+    """EASE, which counts orders where nothing else is set."""
 
-    n_items: int = 8000
-    l2: float = 500.0
-    n_weights: int = 400
     weighting: Weighting = "orders"
 
 

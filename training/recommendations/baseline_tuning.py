@@ -29,7 +29,7 @@ from features.contracts.seeds import generator
 from features.facts.facts import Facts
 from features.online.histories import Tables, compute_offline_histories, compute_offline_items
 from models.ranking.model import TASKS, RankingTask
-from models.retrieval.interactions import Interactions, find_positions
+from models.retrieval.interactions import WEIGHTINGS, Interactions, find_positions
 from training.recommendations.baseline_config import BaselinesConfig
 from training.recommendations.baselines import (
     BaselineData,
@@ -68,7 +68,6 @@ class Range:
 
 
 Space = Mapping[str, Range | Sequence[str]]
-_WEIGHTINGS = ("binary", "log", "orders")
 SPACES: Mapping[str, Space] = {
     "buy_again": {"decay_per_week": Range(0.8, 1.0)},
     "tifu_knn": {
@@ -80,7 +79,7 @@ SPACES: Mapping[str, Space] = {
         "n_neighbors": Range(20, 500, log=True),
         "k1": Range(0.1, 100.0, log=True),
         "b": Range(0.0, 1.0),
-        "weighting": _WEIGHTINGS,
+        "weighting": WEIGHTINGS,
     },
     "als": {
         "n_factors": Range(16, 192, log=True),
@@ -99,7 +98,7 @@ SPACES: Mapping[str, Space] = {
     "ease": {
         "n_items": Range(2000, 8000),
         "l2": Range(50.0, 5000.0, log=True),
-        "weighting": _WEIGHTINGS,
+        "weighting": WEIGHTINGS,
     },
 }
 

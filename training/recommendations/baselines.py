@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight
-from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.calendar import DECAY_PER_WEEK
@@ -17,14 +16,13 @@ from models.ranking.model import RankingTask
 from models.ranking.scorers.buy_again_rule import score_by_buy_again_rule
 from models.retrieval.als import AlsConfig, fit_als
 from models.retrieval.bpr import BprConfig, fit_bpr
-from models.retrieval.ease import EaseConfig, fit_ease
+from models.retrieval.ease import fit_ease
 from models.retrieval.interactions import Interactions, find_positions
 from training.recommendations.baseline_config import (
     Bm25KnnConfig,
     BuyAgainRuleConfig,
     EaseBaselineConfig,
     TaskBaselines,
-    Weighting,
 )
 from training.recommendations.evaluation_input import EvaluationInput
 from training.recommendations.purchases import Purchases
@@ -211,17 +209,13 @@ def _fit_item_knn(interactions: Interactions, config: Bm25KnnConfig) -> Score:
     model = ItemItemRecommender(K=config.n_neighbors)
     model.fit(bm25_weight(orders, config.k1, config.b).T.tocsr(), show_progress=False)
     similarity = model.similarity.tocsr().astype(np.float32)
-    weights = weigh_orders(interactions.matrix, config.weighting)
+    weights = interactions.weigh(config.weighting)
     return lambda rows: np.asarray((weights[rows] @ similarity).toarray(), np.float32)
 
 
 def _fit_ease(interactions: Interactions, config: EaseBaselineConfig) -> Score:
-    weighted = weigh_orders(interactions.matrix, config.weighting)
-    model = fit_ease(
-        replace(interactions, matrix=weighted),
-        EaseConfig(config.n_items, config.l2, config.n_weights),
-        binary=False,
-    )
+    weighted = interactions.weigh(config.weighting)
+    model = fit_ease(interactions, config)
     index = {item_id: position for position, item_id in enumerate(interactions.item_ids)}
     positions = find_positions(index, model.item_ids)
     n_items = len(interactions.item_ids)
@@ -261,15 +255,3 @@ def _fit_factors(data: BaselineData, config: AlsConfig | BprConfig) -> Score:
         return scores
 
     return score
-
-
-def weigh_orders(matrix: sparse.csr_matrix, weighting: Weighting) -> sparse.csr_matrix:
-    """Return the matrix of numbers of orders with the weights of `Weighting`."""
-    weigh: Mapping[Weighting, Callable[[Float32Array], Float32Array]] = {
-        "binary": np.ones_like,
-        "log": np.log1p,
-        "orders": np.copy,
-    }
-    weighted = matrix.copy()
-    weighted.data = weigh[weighting](weighted.data)
-    return weighted

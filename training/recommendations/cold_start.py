@@ -25,6 +25,7 @@ from features.online.histories import Tables, fetch_sorted
 from features.pipelines.expressions import instant
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
+from training.recommendations.ease_choice import use_chosen_ease
 from training.recommendations.metrics import ndcg, recall
 from training.recommendations.model_fitting import fit_model
 from training.recommendations.snapshots import TrainingContext
@@ -115,6 +116,7 @@ def evaluate_cold_start(context: TrainingContext, window: Window) -> ColdStartMe
     items = draw_hidden(bought, generator(seed, "hidden items"))
     visible = VisibleFacts(facts, tuple(users), tuple(items))
     cold_context = TrainingContext(visible, context.settings, context.config, context.progress)
+    cold_context = use_chosen_ease(cold_context, window.cut).context
     model = fit_model(cold_context, window.cut)
     snapshot = cold_context.snapshot(window.cut)
     placements = {"home": Placement("all"), "discover": Placement("new", exclude_purchased=True)}

@@ -107,6 +107,9 @@ class RecommendationsConfig:
                 (purchase, add_to_cart or view), or weights by kind
     ease_kind   "exact": EASE on the most bought items; "local": LocalEase on all items, for large
                 catalogues
+    choose_ease whether other weightings and penalties replace those of `ease`, and of the EASE of
+                `baselines`, where they rank measurably better on the windows that rankers learn
+                from; exact EASE alone
     baselines   of the baselines that a model is evaluated beside; they change no model
     """
 
@@ -115,6 +118,7 @@ class RecommendationsConfig:
     n_windows: int = 2
     ease_kind: Literal["exact", "local"] = "exact"
     ease: EaseConfig = field(default_factory=EaseConfig)
+    choose_ease: bool = True
     local_ease: LocalEaseConfig = field(default_factory=LocalEaseConfig)
     als: AlsConfig = field(default_factory=AlsConfig)
     item_knn: ItemKnnConfig = field(default_factory=ItemKnnConfig)

@@ -128,7 +128,8 @@ class _ModelEvaluator:
 
     def _choose_learnt(self, task: RankingTask) -> tuple[Policy, UserSlates]:
         """Return the policy of the highest NDCG of those that learn, and its slates."""
-        slates: dict[Policy, UserSlates] = {"ranker": self._make_slates(task, "ranker")}
+        learnt: tuple[Policy, ...] = ("ranker", "ease")
+        slates = {policy: self._make_slates(task, policy) for policy in learnt}
         if self._data.model.sequence_sources is not None:
             slates["sequence"] = self._make_slates(task, "sequence")
         relevant = self._data.relevant[task]
@@ -182,6 +183,8 @@ class _ModelEvaluator:
         notes = []
         if result.policy == "sequence":
             notes.append(f"the order of purchases ranks {task} items: it beat the ranker here")
+        if result.policy == "ease":
+            notes.append(f"EASE alone ranks {task} items: it beat the ranker here")
         if result.policy == "buy_again":
             notes.append(
                 f"the ranker of {task} items did not beat the simple rule here; the simple rule "

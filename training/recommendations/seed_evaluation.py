@@ -6,7 +6,7 @@ The seed draws the negatives and fits the rankers; sources, features and baselin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from models.ranking.model import TASKS, RankingTask, RecommendationModel
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from training.recommendations.baselines import BaselineSlates, make_baseline_slates
+from training.recommendations.ease_choice import use_chosen_ease
 from training.recommendations.evaluate import K, evaluate_model
 from training.recommendations.evaluation_input import EvaluationInput, Slates
 from training.recommendations.method_metrics import SLATE_LENGTH
@@ -37,7 +38,7 @@ from training.splits import Window
 class TaskSeeds:
     """NDCG@10 of one task.
 
-    ours        float64 (seeds, users)
+    ours        float64 (seeds, users), of the ranker, also where EASE alone serves
     baselines   by name, float64 (users,)
     """
 
@@ -106,6 +107,7 @@ def evaluate_seeds(
     context: TrainingContext, window: Window, seeds: Sequence[int]
 ) -> SeedEvaluation:
     """Fit at the cut of `window` with each of `seeds`, and evaluate on the purchases in it."""
+    context, ease_choices = use_chosen_ease(context, window.cut)
     models = fit_models(context, window.cut, seeds)
     snapshot = context.snapshot(window.cut)
     relevant = find_relevant_items(context.facts, window, snapshot)
@@ -116,6 +118,7 @@ def evaluate_seeds(
     baselines = make_baseline_slates(data, TASKS, SLATE_LENGTH)
     model, first = evaluate_model(data, context.progress, baselines)
     model, first = evaluate_cart_ranker(context, window, model, first)
+    first = replace(first, choices={**first.choices, **ease_choices})
     slates = [make_ranker_slates(data, other) for other in models]
     tasks: dict[RankingTask, TaskSeeds] = {}
     for task in TASKS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import ibis
 import numpy as np
@@ -30,6 +30,13 @@ from models.retrieval.local_ease import fit_local_ease
 from training.recommendations.config import RecommendationsConfig
 from training.recommendations.learning_targets import EVENT_TYPES, PURCHASE
 from training.splits import Window
+
+
+class Known(NamedTuple):
+    """The users and items that are known at a cut."""
+
+    histories: dict[str, UserHistory]
+    interactions: Interactions
 
 
 @dataclass(frozen=True)
@@ -70,13 +77,26 @@ class TrainingContext:
     ) -> None:
         self.facts, self.settings, self.config, self.progress = facts, settings, config, progress
         self._snapshots: dict[datetime, Snapshot] = {}
+        self._known: dict[datetime, Known] = {}
+
+    def with_config(self, config: RecommendationsConfig) -> TrainingContext:
+        """Return a context of another configuration; what is known at the cuts is shared."""
+        other = TrainingContext(self.facts, self.settings, config, self.progress)
+        other._known = self._known
+        return other
+
+    def read_known(self, cut: datetime) -> Known:
+        """Return the users and items at `cut`, which the first call reads."""
+        if cut not in self._known:
+            histories = compute_offline_histories(self.facts, cut)
+            self._known[cut] = Known(histories, Interactions.from_histories(histories))
+        return self._known[cut]
 
     def snapshot(self, cut: datetime) -> Snapshot:
         """Return the snapshot at `cut`, made at the first call."""
         if cut not in self._snapshots:
             self.progress(f"features and candidate sources as of {cut:%Y-%m-%d}")
-            histories = compute_offline_histories(self.facts, cut)
-            interactions = Interactions.from_histories(histories)
+            histories, interactions = self.read_known(cut)
             retrieval = self._fit_sources(cut, interactions)
             items = compute_offline_items(
                 self.facts, cut, orders_per_buyer=self.settings.orders_per_buyer
@@ -89,6 +109,8 @@ class TrainingContext:
         self._snapshots = {
             cut: snapshot for cut, snapshot in self._snapshots.items() if cut in cuts
         }
+        for cut in self._known.keys() - set(cuts):
+            del self._known[cut]
 
     def _fit_sources(self, cut: datetime, interactions: Interactions) -> Retrieval:
         config = self.config

@@ -25,6 +25,7 @@ from training.recommendations.carts import (
     measure_carts,
 )
 from training.recommendations.config import RecommendationsConfig
+from training.recommendations.ease_choice import use_chosen_ease
 from training.recommendations.evaluate import evaluate_model
 from training.recommendations.evaluation_input import EvaluationInput, RelevantItems
 from training.recommendations.learning_targets import count_events, format_weights
@@ -83,8 +84,12 @@ def train(
 def _train_on_purchases(
     context: TrainingContext, end: datetime, *, refit: bool
 ) -> Trained[RecommendationModel]:
+    (window,) = windows(end, 1, context.config.window_weeks, context.settings.timezone)
     try:
-        evaluated, evaluation = _fit_and_evaluate(context, end)
+        _require_history(context, window)
+        context, ease_choices = use_chosen_ease(context, window.cut)
+        evaluated, evaluation = _fit_and_evaluate(context, window)
+        evaluation = replace(evaluation, choices={**evaluation.choices, **ease_choices})
     except TooLittleData as error:
         return train_without_rankers(context, end, error, refit=refit)
     measure = _prepare_measure(context, end, evaluated)
@@ -149,6 +154,7 @@ def evaluate_carts(
     (window,) = windows(
         end_of_data(facts, until, settings.timezone), 1, config.window_weeks, settings.timezone
     )
+    context = use_chosen_ease(context, window.cut).context
     past = windows(window.cut, config.n_windows, config.window_weeks, settings.timezone)
     snapshot = context.snapshot(window.cut)
     names = snapshot.feature_names()
@@ -185,6 +191,7 @@ def _evaluate_leave_one_out(
     held_out: HeldOutPurchases, context: TrainingContext, end: datetime
 ) -> Evaluation:
     """Evaluate one model, fitted on all but the held-out purchases, on each of them."""
+    context, ease_choices = use_chosen_ease(context, end)
     model = fit_model(context, end)
     snapshot = context.snapshot(end)
     relevant = group_by_task(held_out.targets(), snapshot)
@@ -197,15 +204,17 @@ def _evaluate_leave_one_out(
         "known": f"events before {end.isoformat()}, without the held-out ones",
         "purchases held out": sum(map(len, relevant["all"].values())),
     }
-    return replace(evaluation, data=described | _count_data(snapshot, relevant))
+    return replace(
+        evaluation,
+        data=described | _count_data(snapshot, relevant),
+        choices={**evaluation.choices, **ease_choices},
+    )
 
 
 def _fit_and_evaluate(
-    context: TrainingContext, end: datetime
+    context: TrainingContext, window: Window
 ) -> tuple[RecommendationModel, Evaluation]:
-    """Fit at the cut of the last window before `end`, and evaluate on the purchases after it."""
-    (window,) = windows(end, 1, context.config.window_weeks, context.settings.timezone)
-    _require_history(context, window)
+    """Fit at the cut of `window`, and evaluate on the purchases after it."""
     model = fit_model(context, window.cut)
     snapshot = context.snapshot(window.cut)
     relevant = find_relevant_items(context.facts, window, snapshot)

@@ -23,6 +23,7 @@ from models.ranking.model import TASKS, RankingTask
 from models.registry import Registry
 from training.recommendations.cart_rows import make_cart_rows
 from training.recommendations.config import RecommendationsConfig
+from training.recommendations.ease_choice import use_chosen_ease
 from training.recommendations.ranking_rows import (
     Rows,
     join_rows,
@@ -96,6 +97,8 @@ def tune_rankers(
     settings = run.settings
     end = end_of_data(run.facts, run.until, settings.timezone)
     context = TrainingContext(run.facts, settings, config, run.progress)
+    test_windows = windows(end, N_TEST_WINDOWS, config.window_weeks, settings.timezone)
+    context = use_chosen_ease(context, test_windows[-1].cut).context
     results = []
     tasks: tuple[RankingTask, ...] = (*TASKS, "cart")
     for task in tasks:

@@ -1,4 +1,4 @@
-"""Scores of given candidates: by the ranker of a task, or by the rule "buy again"."""
+"""Scores of given candidates: by the ranker of a task, by EASE, or by the rule "buy again"."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class CandidateRanking:
         n_in_full   of the candidates this many go through every tree of the ranker; None: all
         """
         visitor = request.visitor
-        if self.choose_policy(request, task) == "buy_again":
+        policy = self.choose_policy(request, task)
+        if policy == "ease":
+            return self._score_by_ease(visitor, positions)
+        if policy == "buy_again":
             return self._score_by_rule(visitor, positions)
         if not len(positions):
             return ScoredItems.empty()
@@ -63,6 +66,15 @@ class CandidateRanking:
     def choose_policy(self, request: ScoringRequest, task: RankingTask) -> Policy:
         """Return the policy of the request, else the one that won."""
         return request.policy or self._model.policies[task]
+
+    def _score_by_ease(self, visitor: Visitor, positions: Int64Array) -> ScoredItems:
+        """Score by EASE; items without a score above 0 follow by popularity."""
+        similarity = np.maximum(visitor.ease.at(positions).astype(np.float64), 0.0)
+        popularity = self._catalogue.popularity[positions].astype(np.float64)
+        reasons = self._catalogue.general_reasons(positions)
+        reasons[similarity > 0] = Reason.SIMILAR
+        reasons[np.isin(positions, visitor.bought)] = Reason.BUY_AGAIN
+        return ScoredItems(positions, score_by_buy_again_rule(similarity, popularity), reasons)
 
     def _score_by_rule(self, visitor: Visitor, positions: Int64Array) -> ScoredItems:
         decayed_frequency = np.zeros(self._catalogue.n_items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from features.contracts.errors import BadInput, UnknownName
 from features.contracts.histories import UserHistory
@@ -18,6 +20,7 @@ from models.ranking.model import CandidateConfig, Candidates, RecommendationMode
 from models.ranking.placement import Placement
 from models.ranking.recommender import Recommender
 from models.ranking.slate.merchandising_rules import Rule, RuleSet
+from models.retrieval.ease import Ease
 
 BUYER = {"i00": (1, 5.0), "i02": (3, 1.0), "i04": (1, 0.0)}
 
@@ -201,6 +204,23 @@ def test_the_simple_policy_is_buying_again_with_popular_items_behind(
         "i03",
         "i05",
     ]
+
+
+def test_ease_alone_ranks_by_the_number_of_orders_and_popular_items_behind(
+    model: RecommendationModel, items: ItemFeatures, history: Callable[..., UserHistory]
+) -> None:
+    # Only i00 speaks for i09, and twice as strongly after three orders as after one: ln(4) / ln(2).
+    ids = np.array([f"i{n:02}" for n in range(16)], object)
+    weights = sparse.csr_matrix(([0.5, 0.6], ([0, 2], [9, 11])), shape=(16, 16), dtype=np.float32)
+    retrieval = replace(model.retrieval, ease=Ease(ids, weights, "log"))
+    placements = {"new": Placement("new", exclude_purchased=True)}
+    recommender = Recommender(replace(model, retrieval=retrieval), items, placements)
+    who = history("u", {"i00": (3, 1.0), "i02": (1, 1.0)})
+    (slate,) = recommender.recommend([RecommendationQuery(who, "new", 4)], policy="ease")
+    assert list_ids(slate) == ["i09", "i11", "i01", "i03"]
+    assert [item.reason for item in slate.items[:2]] == [Reason.SIMILAR] * 2
+    expected = [0.5 * math.log(4), 0.6 * math.log(2)]
+    assert [item.score for item in slate.items[:2]] == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_short_slate_is_filled_with_popular_items_that_say_so_unless_strict(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from features.contracts.histories import UserHistory
 from models.compiled.top_items import top_positions
 from models.retrieval.als import Als
 from models.retrieval.bpr import Bpr
-from models.retrieval.ease import EaseConfig, fit_ease
+from models.retrieval.ease import Ease, EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
 from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
@@ -62,14 +64,34 @@ def test_local_ease_with_all_neighbours_is_ease_and_with_one_the_regression_on_t
 
 def test_ease_on_values_weighs_orders() -> None:
     # Gram plus 1: [[9 + 1 + 1, 3], [3, 1 + 1]].
-    model = fit_ease(make_interactions((3, 1), (1, 0)), EaseConfig(l2=1.0), binary=False)
+    model = fit_ease(make_interactions((3, 1), (1, 0)), EaseConfig(l2=1.0, weighting="orders"))
     assert model.score(np.array([0]), ONE)[0].tolist() == pytest.approx([0, 3 / 11])
 
 
+def test_ease_on_logarithms_weighs_orders_by_them_and_loads_as_it_was_saved(tmp_path: Path) -> None:
+    # Gram plus 1, in units of ln 2, as ln 4 is 2 ln 2: the diagonal of i0 is 4 + 1, beside it 2.
+    square = math.log(2) ** 2
+    model = fit_ease(make_interactions((3, 1), (1, 0)), EaseConfig(l2=1.0, weighting="log"))
+    expected = [0, 2 * square / (5 * square + 1)]
+    assert model.score(np.array([0]), ONE)[0].tolist() == pytest.approx(expected)
+    model.save(tmp_path)
+    loaded = Ease.load(tmp_path)
+    orders = np.array([1, 3], np.float32)
+    assert loaded.weigh(orders).tolist() == pytest.approx([math.log(2), math.log(4)])
+
+
+def test_ease_of_an_older_release_weighs_one_order_like_many(tmp_path: Path) -> None:
+    fit_ease(make_interactions((3, 1), (1, 0)), EaseConfig()).save(tmp_path)
+    path = tmp_path / "model.json"
+    meta = json.loads(path.read_text())
+    del meta["weighting"]
+    path.write_text(json.dumps(meta))
+    assert Ease.load(tmp_path).weigh(np.array([1, 3], np.float32)).tolist() == [1, 1]
+
+
 def test_ease_keeps_the_items_with_most_buyers_however_often_they_bought() -> None:
-    model = fit_ease(
-        make_interactions((1, 9, 1), (1, 0, 1)), EaseConfig(n_items=2, l2=1.0), binary=False
-    )
+    config = EaseConfig(n_items=2, l2=1.0, weighting="orders")
+    model = fit_ease(make_interactions((1, 9, 1), (1, 0, 1)), config)
     assert model.item_ids.tolist() == ["i0", "i2"]
 
 
