@@ -88,7 +88,7 @@ def load_demand_data(
 
 
 def _describe_silence(facts: Facts, settings: Settings, span: SalesSpan) -> tuple[str, ...]:
-    return describe_closures(propose_closures(facts, settings, span))
+    return describe_closures(propose_closures(facts, settings, span), span)
 
 
 def _leave_out_closures(
