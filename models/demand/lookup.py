@@ -130,6 +130,10 @@ class ForecastTable:
         """Whether the series of this item and zone has forecasts."""
         return series in self._slices
 
+    def list_zones(self) -> list[str]:
+        """Return the zones that have forecasts."""
+        return sorted({zone for _, zone in self._slices})
+
     def list_items(self, zone: str) -> list[str]:
         """Return the items of a zone that have forecasts."""
         return [item_id for item_id, item_zone in self._slices if item_zone == zone]
