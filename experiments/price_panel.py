@@ -104,6 +104,7 @@ def read_price_panel(
         log_cost=_log(costs) if costs.any() else None,
         margin=_measure_margins(settings, index, prices.log_list, costs, _read_costs(facts)),
         guessed_list=prices.guessed_list,
+        brand=_read_attribute(facts, index.item_ids, "brand"),
     )
     return panel, starts
 
