@@ -45,6 +45,8 @@ _MAX_DEVIATION = 0.02
 _SLIP = 0.05
 # A price is reduced that lies below the list price by more than this, in logarithms.
 _MIN_REDUCTION = 0.005
+# Silence at either end of a series in which it would usually have sold so many units: not on sale.
+_MISSED_UNITS = 10.0
 
 
 def read_price_panel(
@@ -78,6 +80,7 @@ def read_price_panel(
     stock_outs = weekly_stock_outs(facts.read("stock"), events, weeks).to_pyarrow()
     price[index.build_flags(stock_outs)] = np.nan
     price[_find_closed_weeks(facts, settings, index, starts)] = np.nan
+    price[_find_weeks_off_sale(index.build_matrix(rows, "units", 0.0))] = np.nan
     costs = index.build_matrix(
         weekly_costs(facts.read("costs"), events, weeks, foreign).to_pyarrow(), "unit_cost_minor", 0
     )
@@ -101,6 +104,7 @@ def read_price_panel(
         log_cost=_log(costs) if costs.any() else None,
         margin=_measure_margins(settings, index, prices.log_list, costs, _read_costs(facts)),
         guessed_list=prices.guessed_list,
+        brand=_read_attribute(facts, index.item_ids, "brand"),
     )
     return panel, starts
 
@@ -112,6 +116,28 @@ def _find_closed_weeks(
     zones, zone_of_series = np.unique(index.zones.astype(str), return_inverse=True)
     closed = mark_closed_weeks(read_closures(facts), zones.tolist(), starts, settings.timezone)
     return closed[zone_of_series]
+
+
+def _find_weeks_off_sale(units: Float64Array) -> BoolArray:
+    """Return (S, W): weeks before the first and after the last sale, where they are too many.
+
+    A price list often names an item before its launch and long after its end. Nothing sold then at
+    any price; as counts of 0 these weeks would say that the last price ended the demand. Too many
+    are those in which the series would have sold `_MISSED_UNITS` at the rate of its time on sale.
+
+    >>> units = np.array([[0, 0, 6, 4, 0, 0, 0], [0, 1, 0, 0, 1, 0, 0]])
+    >>> _find_weeks_off_sale(units).astype(int).tolist()
+    [[1, 1, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0]]
+    """
+    n_weeks = units.shape[1]
+    week = np.arange(n_weeks)
+    has_sale = units > 0
+    first = np.where(has_sale.any(1), has_sale.argmax(1), 0)[:, None]
+    last = np.where(has_sale.any(1), n_weeks - 1 - has_sale[:, ::-1].argmax(1), n_weeks)[:, None]
+    rate = units.sum(1)[:, None] / (last - first + 1)
+    is_before = (week < first) & (rate * first >= _MISSED_UNITS)
+    is_after = (week > last) & (rate * (n_weeks - 1 - last) >= _MISSED_UNITS)
+    return np.asarray(is_before | is_after)
 
 
 def _drop_slips(price: Float64Array) -> Float64Array:

@@ -61,7 +61,7 @@ def compare_with_champion(candidate: Candidate, champion: Version, registry: Reg
         )
     candidate.progress(f"version {champion.version} on the same test data")
     measured = _measure_version(candidate, champion, registry)
-    stands_in = not _has_same_metric(candidate.trained, champion)
+    stands_in = not _has_same_metric(candidate.trained, champion) or _is_unmeasured(champion)
     if measured is None:
         verdict = Verdict(
             True,
@@ -87,9 +87,9 @@ def _is_older(trained: Trained[SavedModel], champion: Version) -> bool:
     """Return whether a candidate was measured on older data than the champion.
 
     Evaluations by the same metric hold out as much, so their cuts compare; others hold out another
-    part of the data, so the ends of the data do.
+    part of the data, or none, so the ends of the data do.
     """
-    if _has_same_metric(trained, champion):
+    if _has_same_metric(trained, champion) and not _is_unmeasured(champion):
         return trained.evaluation.cut < datetime.fromisoformat(champion.tags["cut"])
     ends = champion.tags.get("fitted_until", champion.tags["cut"])
     return trained.fitted_until < datetime.fromisoformat(ends)
@@ -98,6 +98,11 @@ def _is_older(trained: Trained[SavedModel], champion: Version) -> bool:
 def _has_same_metric(trained: Trained[SavedModel], champion: Version) -> bool:
     """Return whether both were evaluated by one metric, as all models but a stand-in are."""
     return champion.tags.get("metric", trained.evaluation.primary) == trained.evaluation.primary
+
+
+def _is_unmeasured(champion: Version) -> bool:
+    """Return whether nothing was held out for a champion, since its data were too few."""
+    return math.isnan(float(champion.tags.get("primary", 0)))
 
 
 def describe_carried(verdict: Verdict) -> dict[str, str]:

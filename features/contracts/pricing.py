@@ -144,6 +144,7 @@ class PricingItem:
     cross_*            what the rest of the family gains over the horizon per unit of the log of
                        this item's price; cross_error: standard error of that, a share of it;
                        cross_correlation: of this error with that of the elasticity
+    unit_cost_error_minor   standard error of an assumed cost, 0 where nothing is known of it
     n_regular_changes  moves of the item's own regular price that its response was learnt from; None
                        where that is not known
     hold               why the price must not change; None where it may
@@ -198,3 +199,4 @@ class PricingItem:
     cross_error: float = 0.0
     cross_correlation: float = 0.0
     n_regular_changes: int | None = None
+    unit_cost_error_minor: float = 0.0

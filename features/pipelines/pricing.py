@@ -1,4 +1,5 @@
-"""Stock-outs and unit costs by week: the inputs of price response beside weekly demand."""
+"""Stock-outs and unit costs by week, the inputs of price response beside weekly demand; rows of a
+price list that overlap."""
 
 from __future__ import annotations
 
@@ -30,3 +31,20 @@ def weekly_costs(
     )
     weekly = weekly_prices(steps, events, weeks, foreign)
     return weekly.select(*KEY, unit_cost_minor=weekly.planned_offer_price_minor)
+
+
+def overlapping_prices(price_history: ir.Table) -> ir.Table:
+    """Return item_id, zone, valid_from of regular prices that begin before an earlier one ends.
+
+    An open end is none: the next row of a list usually ends it. Promotions lie over regular prices.
+    """
+    is_regular = (
+        price_history.offer_price_minor == price_history.list_price_minor
+    ) & price_history.promotion_id.isnull()
+    regular = price_history.filter(is_regular)
+    earlier = ibis.window(
+        group_by=["item_id", "zone"], order_by="valid_from", preceding=(None, 1), following=None
+    )
+    regular = regular.mutate(others_end=regular.valid_to.max().over(earlier))
+    overlapping = regular.filter(regular.others_end > regular.valid_from)
+    return overlapping.select("item_id", "zone", "valid_from").order_by("valid_from", "item_id")

@@ -82,6 +82,9 @@ class TableReport:
     n_unknown_items        rows kept though their item is not among the items imported with them
     n_unlawful_reductions  announced reductions of the price list that the price law does not allow,
                            kept since they happened; of price_history only
+    n_overlapping          regular prices that begin before an earlier one of the item ends, of the
+                           whole price list; of price_history only
+    overlapping            the items of the first of them
     n_older                items and users left out, because the stored row has a later updated_at
     n_overwritten          items with an updated_at, as HTTP gives it, replaced by a row without one
     older, overwritten     the ids of the first of them
@@ -107,6 +110,8 @@ class TableReport:
     decimal_ids: list[str] = field(default_factory=list)
     n_unknown_items: int = 0
     n_unlawful_reductions: int = 0
+    n_overlapping: int = 0
+    overlapping: list[str] = field(default_factory=list)
     n_older: int = 0
     older: list[str] = field(default_factory=list)
     n_overwritten: int = 0
@@ -195,6 +200,8 @@ class ImportReport:
                     "decimal_ids": table.decimal_ids,
                     "n_unknown_items": table.n_unknown_items,
                     "n_unlawful_reductions": table.n_unlawful_reductions,
+                    "n_overlapping": table.n_overlapping,
+                    "overlapping": table.overlapping,
                     "n_older": table.n_older,
                     "older": table.older,
                     "n_overwritten": table.n_overwritten,

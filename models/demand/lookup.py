@@ -91,9 +91,12 @@ class ForecastTable:
         """
         rows = self._slices.get((item_id, zone))
         if rows is None:
+            zones = sorted(of_zone for of_item, of_zone in self._slices if of_item == item_id)
             raise NotFound(
                 f"no forecast for item {item_id!r} in zone {zone!r}",
-                hint="Was it sold or for sale lately?",
+                hint=f"It has forecasts in {', '.join(zones)}"
+                if zones
+                else "Was it sold or for sale lately?",
             )
         start, end = rows
         instant = int(now.timestamp() * 1e6)
@@ -129,6 +132,10 @@ class ForecastTable:
     def __contains__(self, series: tuple[str, str]) -> bool:
         """Whether the series of this item and zone has forecasts."""
         return series in self._slices
+
+    def list_zones(self) -> list[str]:
+        """Return the zones that have forecasts."""
+        return sorted({zone for _, zone in self._slices})
 
     def list_items(self, zone: str) -> list[str]:
         """Return the items of a zone that have forecasts."""

@@ -13,6 +13,7 @@ from features.contracts.pricing import PricingItem
 
 CATEGORY_DEPTH = 2  # levels of the category path within which prices are right on average
 _LEAST_MARGIN, _LARGEST_MARGIN = 0.05, 0.9
+_MIN_KNOWN = 10  # items with a known cost that show how far implied ones are off
 
 
 def imply_costs(items: Sequence[PricingItem]) -> list[PricingItem]:
@@ -24,7 +25,7 @@ def imply_costs(items: Sequence[PricingItem]) -> list[PricingItem]:
     concept of monopoly, 1934), where the response is the mean over the category, weighted by
     revenue, of an item's own and what its family gains. An item is then suggested another price for
     what sets it apart from its category. Cross effects are counted by revenue, as if all margins of
-    a family were the same.
+    a family were the same. How far such costs are off is measured on the items whose cost is known.
     """
     assumed = np.array([item.cost_source == "assumed" for item in items], bool)
     if not assumed.any():
@@ -37,12 +38,21 @@ def imply_costs(items: Sequence[PricingItem]) -> list[PricingItem]:
     total = np.bincount(category, weight)
     mean = np.bincount(category, weight * np.nan_to_num(response)) / np.where(total > 0, total, 1.0)
     margin = np.clip(-1 / np.minimum(mean, -1.0), _LEAST_MARGIN, _LARGEST_MARGIN)
-    replaced = assumed & (total > 0)[category]
+    is_implied = (total > 0)[category]
+    implied = net_price * (1 - margin[category])
+    known = np.flatnonzero(~assumed & is_implied & (net_price > 0))
+    costs = np.array([items[row].unit_cost_minor for row in known.tolist()])
+    off = (costs - implied[known]) / net_price[known]
+    share_off = float(np.sqrt(np.mean(off**2))) if len(known) >= _MIN_KNOWN else 0.0
     return [
-        replace(item, unit_cost_minor=float(price * (1 - margin[group]))) if is_replaced else item
-        for item, price, group, is_replaced in zip(
-            items, net_price.tolist(), category.tolist(), replaced.tolist(), strict=True
+        replace(
+            item,
+            unit_cost_minor=float(implied[row]),
+            unit_cost_error_minor=share_off * float(net_price[row]),
         )
+        if assumed[row] and is_implied[row]
+        else item
+        for row, item in enumerate(items)
     ]
 
 

@@ -40,7 +40,7 @@ class Interactions:
         }
         if not buyers:
             raise TooLittleData(
-                "nobody bought anything before the cut",
+                "no purchase before the cut names a user",
                 hint="Import more history, or choose a later --until",
             )
         bought = np.concatenate([history.item_ids for history in buyers.values()])

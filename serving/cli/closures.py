@@ -26,7 +26,7 @@ def closures(
     """List the imported closures, and times in which a whole zone sold nothing though it usually
     does."""
     from features.facts.closed_days import read_closures
-    from training.demand.closures import propose_closures
+    from training.demand.closures import goes_on, propose_closures
     from training.splits import span_of_sales
 
     shop = Shop()
@@ -51,6 +51,12 @@ def closures(
             f"{len(proposed)} proposed closures in {out}: take out what was no closure, then "
             f"`shopwright import {out.parent}`"
         )
+    for closure in proposed:
+        if goes_on(closure, span):
+            print_line(
+                f"Zone {closure.zone} sells nothing now. Set ends_at to the day on which it opens: "
+                f"from {closure.ends_at:%Y-%m-%d} on it is forecast to sell as usual"
+            )
 
 
 def _to_row(closure: Closure) -> dict[str, str]:

@@ -232,10 +232,21 @@ def _describe_table(table: TableReport) -> Iterator[str]:
             f"no updated_at and counts as of now: {', '.join(table.overwritten)}"
         )
     yield from _describe_amounts(table)
+    yield from _describe_price_list(table)
+
+
+def _describe_price_list(table: TableReport) -> Iterator[str]:
+    """Yield what looks wrong in the price list."""
     if table.n_unlawful_reductions:
         yield (
             f"{table.n_unlawful_reductions:,} announced reductions are unlawful: the offer price "
             "is not below the prior price, or no price before is known. They are kept as history"
+        )
+    if table.n_overlapping:
+        yield (
+            f"{table.n_overlapping:,} regular prices begin before an earlier one of the item ends, "
+            f"of {', '.join(table.overlapping)}: each is valid until its end, then the earlier one "
+            "again"
         )
 
 

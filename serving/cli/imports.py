@@ -14,11 +14,12 @@ from serving.cli.shop import Shop
 
 if TYPE_CHECKING:
     from features.facts.facts import Facts
-    from features.sources.report import ImportReport
+    from features.sources.report import ImportReport, TableReport
     from serving.prices.opening import OpeningOptions, OpeningReport
 
 # Prices that wait of one transaction: a tenth of a second on SQLite, so that events go on.
 _HELD_PART = 500
+_NAMED_ITEMS = 5
 
 
 def import_tables(
@@ -85,6 +86,7 @@ def import_tables(
         if "price_history" in report.tables:
             unlawful = _count_unlawful_imports(shop)
             report.tables["price_history"].n_unlawful_reductions = unlawful
+            _find_overlaps(shop, report.tables["price_history"])
         progress.done()
     if json:
         entered = {"imported": opening.imported, "catalogue": opening.catalogue}
@@ -173,6 +175,15 @@ def _file_held_prices(shop: Shop, opening: OpeningReport) -> None:
         part = opening.held[start : start + _HELD_PART]
         with transaction(shop.engine) as connection:
             file_held_prices(connection, part, names, now=now, at=at)
+
+
+def _find_overlaps(shop: Shop, table: TableReport) -> None:
+    """Put into the report which regular prices of the price list overlap."""
+    from features.pipelines.pricing import overlapping_prices
+
+    rows = overlapping_prices(shop.facts.read_imported("price_history")).to_pyarrow()
+    table.n_overlapping = len(rows)
+    table.overlapping = sorted(set(rows["item_id"].to_pylist()))[:_NAMED_ITEMS]
 
 
 def _count_unlawful_imports(shop: Shop) -> int:

@@ -56,6 +56,7 @@ DataUntilOption = Annotated[
 AcceptDataOption = Annotated[
     bool, typer.Option("--accept-data", help="Train although days or rows are missing")
 ]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Print every report in full")]
 
 
 def train(
@@ -72,10 +73,11 @@ def train(
     ] = None,
     data_until: DataUntilOption = None,
     accept_data: AcceptDataOption = False,
+    verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
     """Fit at the cut, evaluate beside the baselines, refit on all data, register, and promote what
-    passes the gate."""
+    passes the gate. All models at once are reported in brief, one in full."""
     names = NAMES if which == "all" else (which,)
     if len(names) > 1 and (config or set_):
         raise BadInput(
@@ -102,7 +104,7 @@ def train(
     if slates is not None and trainings.reports:
         slates.write_text(dumps(dict(trainings.reports[0].evaluation.slates)), encoding="utf-8")
         share_output(slates)
-    _print_trainings(trainings, json=json)
+    _print_trainings(trainings, in_full=verbose or len(names) == 1, json=json)
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _train_each(
     return _Trainings(reports, untrained, failures)
 
 
-def _print_trainings(trainings: _Trainings, *, json: bool) -> None:
+def _print_trainings(trainings: _Trainings, *, in_full: bool, json: bool) -> None:
     """Print the reports; then raise the first failure that nobody foresaw."""
     if json:
         print_json(
@@ -153,7 +155,7 @@ def _print_trainings(trainings: _Trainings, *, json: bool) -> None:
         )
     else:
         for report in trainings.reports:
-            print_training(report, in_full=True)
+            print_training(report, in_full=in_full)
         for name, reason in trainings.untrained.items():
             print_line(f"{name}: not trained yet: {reason}. {_MEANWHILE[name]}")
     for failure in trainings.failures:
@@ -170,6 +172,7 @@ def set_data_until(shop: Shop, data_until: str | None) -> None:
 def retrain(
     data_until: DataUntilOption = None,
     accept_data: AcceptDataOption = False,
+    verbose: VerboseOption = False,
     json: JsonOption = False,
 ) -> None:
     """Materialize features, train every model, pass the gate, promote: for cron.
@@ -188,7 +191,7 @@ def retrain(
         materialize(shop.facts, shop.settings, feature_time(shop.now()), progress=progress.say)
         progress.done()
         trainings = _train_each(NAMES, train_model, progress)
-    _print_trainings(trainings, json=json)
+    _print_trainings(trainings, in_full=verbose, json=json)
     if not all(report.verdict.promote for report in trainings.reports):
         raise typer.Exit(REFUSED)
 

@@ -162,7 +162,12 @@ def plan_inventory(
             error = find_unknown_zone(settings, connection, zone)
         if error is not None:
             raise NotFound(error.what, where="zone", hint=error.hint)
-        hint = "All its items are off sale" if off_sale else "Try: shopwright train demand"
+        zones = ", ".join(forecasts.list_zones())
+        hint = (
+            "All its items are off sale"
+            if off_sale and zone in forecasts.list_zones()
+            else f"Zones with forecasts: {zones or 'none'}"
+        )
         raise NotFound(f"no forecasts for zone {zone!r} of items on sale", hint=hint)
     stock = read_item_stock(facts, zone, now)
     items = [stock.get(item_id, _UNKNOWN) for item_id in item_ids]

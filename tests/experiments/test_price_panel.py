@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from configs.loading import load
@@ -94,6 +95,28 @@ def test_closed_weeks_say_nothing_about_prices(known, tmp_path) -> None:
     assert (
         np.isnan(shut_panel.log_price[:, ~closed]) == np.isnan(panel.log_price[:, ~closed])
     ).all()
+
+
+def test_weeks_before_the_launch_and_after_the_end_of_an_item_say_nothing(known, tmp_path) -> None:
+    shop, facts, _, panel = known
+    settings = Settings(home=tmp_path, database_url=None)
+    renewed = Facts(settings)
+    events = facts.read("events").to_pyarrow()
+    middle = end_of_history(shop) - timedelta(weeks=SHOP.n_weeks // 2)
+    old, new = shop.item_ids[:2]  # the list keeps both
+    is_gone = pc.and_(
+        pc.equal(events["item_id"], old), pc.greater_equal(events["occurred_at"], middle)
+    )
+    is_early = pc.and_(pc.equal(events["item_id"], new), pc.less(events["occurred_at"], middle))
+    events = events.filter(pc.invert(pc.or_(is_gone, is_early)))
+    names = ("items", "promotions", "price_history", "stock", "costs")
+    renewed.write({name: facts.read(name).to_pyarrow() for name in names} | {"events": events})
+    changed, _ = read_price_panel(renewed, settings, end_of_history(shop))
+    half = SHOP.n_weeks // 2
+    assert np.isnan(changed.log_price[0, half:]).all()
+    assert np.isnan(changed.log_price[1, :half]).all()
+    assert np.isfinite(changed.log_price[0, : half - 4]).any()
+    np.testing.assert_array_equal(changed.log_price[2:], panel.log_price[2:])
 
 
 def test_weeks_after_the_end_are_unknown(known) -> None:

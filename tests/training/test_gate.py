@@ -259,6 +259,7 @@ class ATask:
     passed: bool = True
     metric: str = "WMAPE"
     n_held_out: int = 4
+    has_enough: bool = True
     name: str = "demand"
     config: type[AConfig] = AConfig
     protocol: tuple[str, ...] = ("horizon",)
@@ -277,7 +278,8 @@ class ATask:
     ) -> Trained[AModel]:
         comparison = Comparison(self.metric, config.error, {"SES": 9.0}, "lower", "SES")
         bars = () if self.passed else (f"does not beat its baseline: {comparison.describe()}",)
-        evaluation = Evaluation("demand", self.cut, self.metric, (comparison,), bars)
+        comparisons = (comparison,) if self.has_enough else ()
+        evaluation = Evaluation("demand", self.cut, self.metric, comparisons, bars)
         noise = np.random.default_rng(int(self.cut.timestamp())).normal(0, 0.01, N_SERIES)
 
         def measure(folder: Path | None) -> dict[str, UnitValues]:
@@ -390,6 +392,15 @@ def test_a_champion_of_another_metric_is_older_where_its_data_end_earlier(shop: 
     shop.train(1.0, metric="hits")
     assert "measured on older data" in shop.train(1.0, after=-1).verdict.reason
     assert shop.train(1.0, after=0, n_held_out=5).verdict.promote  # until the same week
+
+
+def test_a_model_that_nothing_was_held_out_for_makes_way_for_one_that_was_measured(
+    shop: Shop,
+) -> None:
+    shop.train(1.0, after=4, n_held_out=0, has_enough=False)  # fitted on all data
+    assert shop.train(1.0, after=-3).verdict.promote
+    assert shop.champion() == "2"
+    assert "older data" in shop.train(1.0, after=-1).verdict.reason
 
 
 def test_a_candidate_behind_its_baseline_is_refused_before_any_comparison(shop: Shop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -19,6 +20,7 @@ _HALF_DAY = timedelta(hours=12)
 # Days without a sale look like a closure that chance explains with less than this probability.
 _CHANCE = 1e-4
 _LONG_RUN = 7  # days without a sale that say nothing about how often a usual day has none
+_YEAR, _AROUND = timedelta(weeks=52), timedelta(weeks=5)  # a year later, on the same weekday
 
 
 def measure_open_shares(is_open: BoolArray, units: Float64Array) -> Float32Array:
@@ -39,6 +41,7 @@ def propose_closures(facts: Facts, settings: Settings, span: SalesSpan) -> list[
 
     They are runs of days, with the table's closures left out, that the share of usual days without
     a sale explains by chance once in 10,000 cases. Silence of all zones up to the present is one.
+    One that goes on ends when a zone that was silent at that time of last year was back, else now.
     """
     weeks = week_starts(span.first, span.present, settings.timezone)[:-1]
     days = [day for week in weeks for day in day_starts(week, settings.timezone)]
@@ -50,20 +53,49 @@ def propose_closures(facts: Facts, settings: Settings, span: SalesSpan) -> list[
     for row, zone in enumerate(zones):
         sold = has_sale[row]
         ends = [*days[1:], span.present]
-        proposed += [
+        of_zone = [
             Closure(zone, days[first], ends[last])
             for first, last in _find_silent_runs(sold, is_open[row])
         ]
+        if of_zone and goes_on(of_zone[-1], span):
+            of_zone[-1] = _end_as_last_year(of_zone[-1], of_zone[:-1])
+        proposed += of_zone
     return proposed
 
 
-def describe_closures(closures: Sequence[Closure]) -> tuple[str, ...]:
+def goes_on(closure: Closure, span: SalesSpan) -> bool:
+    """Return whether a proposed closure lasts at present: nobody knows when it will end."""
+    return closure.ends_at >= span.present
+
+
+def _end_as_last_year(closure: Closure, earlier: Sequence[Closure]) -> Closure:
+    """Return a closure that goes on with the end of the one about a year earlier."""
+    ends = [
+        other.ends_at + _YEAR
+        for other in earlier
+        if abs(closure.starts_at - other.starts_at - _YEAR) <= _AROUND
+    ]
+    return replace(closure, ends_at=max([closure.ends_at, *ends]))
+
+
+def describe_closures(closures: Sequence[Closure], span: SalesSpan) -> tuple[str, ...]:
     """Return a sentence on each proposed closure, with what confirms it."""
-    return tuple(
+    return tuple(_describe_closure(closure, span) for closure in closures)
+
+
+def _describe_closure(closure: Closure, span: SalesSpan) -> str:
+    confirm = "with `shopwright closures --out DIR/closures.csv` and `shopwright import DIR`"
+    if goes_on(closure, span):
+        until_now = replace(closure, ends_at=span.present)
+        return (
+            f"zone {closure.zone} sold nothing on {until_now.n_days} days, since "
+            f"{closure.starts_at:%Y-%m-%d}. Is it closed? Confirm it {confirm}, with the day on "
+            f"which it opens as ends_at ({closure.ends_at:%Y-%m-%d} is proposed): from then on "
+            "it is forecast to sell as usual"
+        )
+    return (
         f"zone {closure.zone} sold nothing on {closure.n_days} days, {closure.starts_at:%Y-%m-%d} "
-        f"to {closure.ends_at - _HALF_DAY:%Y-%m-%d}. Was it closed? Confirm it with `shopwright "
-        "closures --out DIR/closures.csv` and `shopwright import DIR`"
-        for closure in closures
+        f"to {closure.ends_at - _HALF_DAY:%Y-%m-%d}. Was it closed? Confirm it {confirm}"
     )
 
 

@@ -25,7 +25,11 @@ from training.demand.closures import (
 )
 from training.demand.daily import build_day_sales
 from training.demand.panel import WeeklySales, add_plans, build_panel_of
-from training.demand.sales_notes import describe_odd_sales, find_weeks_given_away
+from training.demand.sales_notes import (
+    describe_odd_sales,
+    describe_refunds,
+    find_weeks_given_away,
+)
 from training.splits import SalesSpan, describe_gap, span_of_sales
 
 
@@ -83,12 +87,17 @@ def load_demand_data(
         timezone=settings.timezone,
         panel_planned_at=panel_planned_at,
         n_missing=span.n_missing,
-        notes=(*describe_gap(span), *_describe_silence(facts, settings, span), *odd_notes),
+        notes=(
+            *describe_gap(span),
+            *_describe_silence(facts, settings, span),
+            *describe_refunds(facts, span),
+            *odd_notes,
+        ),
     )
 
 
 def _describe_silence(facts: Facts, settings: Settings, span: SalesSpan) -> tuple[str, ...]:
-    return describe_closures(propose_closures(facts, settings, span))
+    return describe_closures(propose_closures(facts, settings, span), span)
 
 
 def _leave_out_closures(

@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from features.contracts.arrays import Float32Array, Float64Array
+from features.contracts.tables import EventType
+from features.facts.facts import Facts
 from models.demand.odd_sales import OddSales
 from models.demand.panel import DemandPanel
+from training.splits import SalesSpan
 
 _NAMED = 3  # of the largest, the others are counted
+_MANY_REFUNDED = 0.05  # share of the units sold from which refunds are mentioned
 _RARE = 0.25  # share of an item's weeks with gifts up to which they are an exception
 
 
@@ -56,3 +60,23 @@ def describe_odd_sales(
             f"most of {named}"
         )
     return tuple(sentences)
+
+
+def describe_refunds(facts: Facts, span: SalesSpan) -> tuple[str, ...]:
+    """Return a sentence where many units came back: forecasts are of what was kept."""
+    events = facts.read("events")
+    events = events.filter(events.occurred_at >= span.first, events.occurred_at < span.end)
+    quantity = events.quantity.fill_null(1.0)
+    is_refund = events.event_type == EventType.REFUND.value
+    is_purchase = events.event_type == EventType.PURCHASE.value
+    units = events.aggregate(
+        refunded=quantity.sum(where=is_refund), sold=quantity.sum(where=is_purchase)
+    )
+    row = units.to_pyarrow().to_pylist()[0]
+    refunded, sold = row["refunded"] or 0.0, row["sold"] or 0.0
+    if refunded < _MANY_REFUNDED * sold or not refunded:
+        return ()
+    share = (
+        f"{refunded / sold:.0%} of the units sold came back: forecasts are of units less refunds"
+    )
+    return (f"{share}, each in the week in which it was made",)

@@ -202,8 +202,10 @@ def _measure_gain(
     name, errors = baseline
     r2 = comparison.baselines[name]
     low, high = _bootstrap_gain(our_errors, errors, changes, seed)
+    if r2 <= 0 or np.isnan(low):  # the baseline explains too little to be compared as a ratio
+        return {}
     return {
-        f"gain over {name}": comparison.ours / r2 - 1 if r2 > 0 else np.nan,
+        f"gain over {name}": comparison.ours / r2 - 1,
         f"gain over {name}, 2.5 %": low,
         f"gain over {name}, 97.5 %": high,
     }

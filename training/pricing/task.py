@@ -6,8 +6,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+
 from configs.settings import Settings
 from experiments.price_panel import read_price_panel
+from features.contracts.arrays import BoolArray
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
 from models.pricing.response.elasticity import ElasticityModel
@@ -17,7 +20,7 @@ from models.pricing.response.fit import (
     fit_elasticities,
     fit_with_residuals,
 )
-from models.pricing.response.panel import hold_prices
+from models.pricing.response.panel import PricePanel, hold_prices
 from training.non_inferiority import UnitValues
 from training.pricing.baselines import Baselines
 from training.pricing.change_values import ChangeWindow
@@ -55,7 +58,8 @@ class PricingConfig:
 
     fit_share           earlier share of the weeks, on which the slopes are fitted; the price
                         changes of the later weeks are predicted
-    min_selling_share   items are evaluated that sold in at least this share of all weeks
+    min_selling_share   items are evaluated that sold in at least this share of all weeks; where
+                        none of them changed its price, of the weeks from first sale to last
     """
 
     fit_share: float = 0.75
@@ -106,9 +110,15 @@ def train(
     fitted = fit_with_residuals(earlier, config.elasticity)
     changes = collect_held_out_changes(fitted.model, evaluated, n_fit, config.elasticity)
     if not len(changes.series):
+        # Where items come and go, none of them may be on sale all the time.
+        evaluated = panel.select_series(_find_steady_series(panel, n_fit, config))
+        changes = collect_held_out_changes(fitted.model, evaluated, n_fit, config.elasticity)
+    if not len(changes.series):
         reason = (
-            f"no price changed by more than {config.elasticity.min_change:.0%} in the last "
-            f"{n_weeks - n_fit} of {n_weeks} weeks, so price response cannot be evaluated"
+            f"of the {len(evaluated.item_ids):,} items that sold before and in "
+            f"{config.min_selling_share:.0%} of their weeks, none changed its price by more than "
+            f"{config.elasticity.min_change:.0%} in the last {n_weeks - n_fit} of {n_weeks} "
+            "weeks, so price response cannot be evaluated"
         )
         return _train_unevaluated(fit_elasticities(panel, config.elasticity, measured), end, reason)
     baselines = Baselines.fit(evaluated.select_first_weeks(n_fit))
@@ -136,6 +146,17 @@ def train(
     progress("refitting on all data")
     served = fit_elasticities(learnt, config.elasticity, measured)
     return Trained(evaluation, at_cut, served, end, measure)
+
+
+def _find_steady_series(panel: PricePanel, n_fit: int, config: PricingConfig) -> BoolArray:
+    """Return the series (S,) that sold in enough of their weeks, and before the cut.
+
+    Their weeks are those from the first sale to the last.
+    """
+    sold = panel.sold
+    first, last = sold.argmax(1), panel.n_weeks - 1 - sold[:, ::-1].argmax(1)
+    is_steady = sold.sum(1) >= config.min_selling_share * (last - first + 1)
+    return np.asarray(is_steady & (sold[:, :n_fit].sum(1) >= config.elasticity.min_weeks))
 
 
 def _train_unevaluated(

@@ -16,6 +16,7 @@ from models.pricing.optimise.objective import (
     ObjectiveColumns,
     compute_cross_values,
     evaluate_at_slopes,
+    predict_units,
 )
 from models.pricing.optimise.problem import Choices, argmax_in_windows, flatten_ladders
 
@@ -108,7 +109,8 @@ def _estimate_gains(
 ) -> tuple[Float64Array, Float64Array]:
     """Return the expected gain of each price (m,) against the current one, and its standard error.
 
-    From the error of the response and that of what the family gains, which have a part in common.
+    From the error of the response and that of what the family gains, which have a part in common,
+    and from that of an assumed cost, which counts for every unit more or less.
     """
     log_ratio = np.log(prices / columns.current[item])
     slopes = columns.elasticity
@@ -122,5 +124,8 @@ def _estimate_gains(
     of_family = compute_cross_values(columns, objectives) * columns.cross_error
     by_family = of_family[item] * log_ratio
     common = 2 * columns.cross_correlation[item] * by_slope * by_family
-    variance = by_slope**2 + by_family**2 + common
+    units = predict_units(columns, item, prices, slopes[item])
+    moved = units - predict_units(columns, items, columns.current, slopes)[item]
+    by_cost = objectives.profit[item] * moved * columns.cost_error[item]
+    variance = by_slope**2 + by_family**2 + common + by_cost**2
     return expected - current, np.sqrt(np.maximum(variance, 0.0))

@@ -32,6 +32,7 @@ class ItemColumns:
     """Items as arrays (n,). An unknown elasticity counts as 0.
 
     current         current price, minor units; cost: net unit cost; tax: divisor from price to net
+    cost_error      standard error of the cost, 0 for a known one
     units           mean forecast over the horizon; spread: standard deviation of log units
     error           standard error of the elasticity
     stock, weeks    units on hand and weeks to sell them; NaN where unknown
@@ -41,6 +42,7 @@ class ItemColumns:
 
     current: Float64Array
     cost: Float64Array
+    cost_error: Float64Array
     tax: Float64Array
     units: Float64Array
     spread: Float64Array
@@ -68,6 +70,7 @@ class ItemColumns:
         return cls(
             current=read_column("current_price_minor"),
             cost=read_column("unit_cost_minor"),
+            cost_error=read_column("unit_cost_error_minor"),
             tax=read_column("tax_divisor"),
             units=units,
             spread=np.log(np.maximum(high, middle) / middle) / Z10,

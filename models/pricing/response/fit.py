@@ -25,7 +25,7 @@ from models.pricing.response.elasticity import ALONE, CHOICE, LOG_LINEAR, Elasti
 from models.pricing.response.evidence import grade_evidence, measure_evidence
 from models.pricing.response.foreseen_demand import ForeseenDemand, measure_foreseen_demand
 from models.pricing.response.group_regression import Levels, apply_coefficients
-from models.pricing.response.instruments import correct_with_costs
+from models.pricing.response.instruments import correct_slopes
 from models.pricing.response.log_linear_form import LogLinearEffect
 from models.pricing.response.margin_evidence import MarginEvidence, read_margins
 from models.pricing.response.margins import UsualProfits
@@ -123,7 +123,7 @@ def fit_with_residuals(
     fit = fitter.fit_best_form()
     margins = fitter.read_margins(fit)
     shrunken = margins.shrunken
-    correction, variance = correct_with_costs(panel, fit.residuals, fitter.levels, shrunken.mean)
+    correction, variance = correct_slopes(panel, fit.residuals, fitter.levels, shrunken.mean)
     responses, covariance = shrunken.mean.copy(), shrunken.covariance.copy()
     responses[:, REGULAR] += correction
     covariance[:, REGULAR, REGULAR] += variance

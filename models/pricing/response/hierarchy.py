@@ -60,12 +60,15 @@ class TreePrior:
     mean, covariance   (K,), (K, K) of the coefficients of the whole shop
     spreads            per level, the lowest first: (K, K) covariance of a child around its parent
     strength           per level: how many children the prior spread counts as
+    largest            (K,) standard deviation of a spread; what seems to exceed it is an error of
+                       the data, larger than they state; None for no limit
     """
 
     mean: Float64Array
     covariance: Float64Array
     spreads: tuple[Float64Array, ...]
     strength: tuple[float, ...]
+    largest: Float64Array | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,11 @@ def fit_tree(
     rows = slice(None, None, 1 + len(messages.weighted) // _MOST_ITEMS)
     some = Messages(messages.precision[rows], messages.weighted[rows])
     spreads = _estimate_spreads(some, [parents[0][rows], *parents[1:]], prior, of_groups)
+    if prior.largest is not None:
+        # What items seem to differ by beyond it is an error of their estimates.
+        excess = np.diag(np.maximum(np.diag(spreads[0]) - prior.largest**2, 0.0))
+        _, messages = _link(messages, excess)
+        spreads = tuple(_limit_spread(spread, prior.largest) for spread in spreads)
     n_measured = _count_measured(messages, spreads[0])
     deviation = np.sqrt(2 / (prior.strength[0] + n_measured))
     smoothed = [
@@ -179,6 +187,12 @@ def _estimate_spreads(
         if change < _TOLERANCE:
             break
     return spreads
+
+
+def _limit_spread(spread: Float64Array, largest: Float64Array) -> Float64Array:
+    """Return a covariance (K, K) with standard deviations up to the `largest` (K,)."""
+    scale = np.minimum(largest / np.sqrt(np.maximum(np.diag(spread), 1e-12)), 1.0)
+    return np.asarray(spread * np.outer(scale, scale))
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,28 @@ from models.pricing.response.group_regression import (
     estimate_common_movement,
     fit_nested_ridge,
 )
+from models.pricing.response.own_moves import measure_shared_moves
 from models.pricing.response.panel import PricePanel
 from models.pricing.response.treatments import REGULAR, combine_treatments
 
 _CHANCE = 2.0  # standard errors of the slopes' common error that count as chance
 _STRONG = 10.0  # the least F of costs on prices (Staiger and Stock, Econometrica 1997)
+
+
+def correct_slopes(
+    panel: PricePanel, residuals: Residuals, levels: Levels, responses: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Return the error common to the regular slopes of a series' zone (S,), and its variance.
+
+    To be added to slopes and variances. Where competitors move along with a brand's prices, what
+    moves a brand's costs moves theirs: costs are no instrument then.
+    """
+    moves = measure_shared_moves(panel, residuals, levels, responses)
+    by_cost, cost_variance = correct_with_costs(panel, residuals, levels, responses)
+    return (
+        moves.correction + np.where(moves.is_shared, 0.0, by_cost),
+        moves.variance + np.where(moves.is_shared, 0.0, cost_variance),
+    )
 
 
 def correct_with_costs(

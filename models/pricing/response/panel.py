@@ -29,6 +29,7 @@ class PricePanel:
     margin      (S,) usual margin of the regular price, a share of the net price; NaN where the cost
                 is unknown, None without any costs
     guessed_list   (S,) the list price is guessed from the weeks around; None where no series' is
+    brand       (S,) "" for none; None without any brands
     """
 
     item_ids: ObjectArray
@@ -46,6 +47,7 @@ class PricePanel:
     log_cost: Float64Array | None = None
     margin: Float64Array | None = None
     guessed_list: BoolArray | None = None
+    brand: ObjectArray | None = None
 
     @property
     def n_weeks(self) -> int:
@@ -94,6 +96,7 @@ class PricePanel:
             log_cost=None if self.log_cost is None else self.log_cost[mask],
             margin=None if self.margin is None else self.margin[mask],
             guessed_list=None if self.guessed_list is None else self.guessed_list[mask],
+            brand=None if self.brand is None else self.brand[mask],
         )
 
 

@@ -2,8 +2,8 @@
 
 The published prior: 1,851 price elasticities have a mean of -2.62 (Bijmolt, van Heerde and Pieters,
 New empirical generalizations on the determinants of price elasticity, Journal of Marketing Research
-2005); they vary by about 1 between categories and shops. Announcements sell beside the price
-(Inman, McAlister and Hoyer, Promotion signal, Journal of Consumer Research 1990).
+2005); they vary by about 1 between categories and shops, and by 2.2 in all. Announcements sell
+beside the price (Inman, McAlister and Hoyer, Promotion signal, Journal of Consumer Research 1990).
 
 How much the response to a regular price differs from the response to a reduction is learnt from the
 shop: where they are the same on average they are taken to be nearly the same for each item, and
@@ -40,6 +40,9 @@ from models.pricing.response.treatments import ANNOUNCED, DEPTH, REGULAR
 PUBLISHED_MEAN = np.array([-2.62, -2.62, 0.1])
 _PUBLISHED_SPREAD = np.array([1.0, 1.2, 0.3])
 _ITEM_SPREAD = np.array([0.45, 0.55, 0.12])
+# Items do not differ by more than all published estimates do, the errors of these among it: slopes
+# that seem to are those of something else that moved with the price.
+_LARGEST_SPREAD = np.array([2.2, 2.2, 1.0])
 _CORRELATION = np.array([[1.0, 0.6, 0.0], [0.6, 1.0, 0.0], [0.0, 0.0, 1.0]])
 # How many items, and categories or departments, the spreads above count as.
 _ITEM_STRENGTH, _GROUP_STRENGTH = 10.0, 6.0
@@ -173,6 +176,7 @@ def _build_published_prior(n_levels: int) -> TreePrior:
         covariance=np.outer(_PUBLISHED_SPREAD, _PUBLISHED_SPREAD) * _CORRELATION,
         spreads=(spread,) * n_levels,
         strength=(_ITEM_STRENGTH, *[_GROUP_STRENGTH] * (n_levels - 1)),
+        largest=_LARGEST_SPREAD,
     )
 
 
@@ -212,6 +216,7 @@ def _fit_transformed(
             *[group_covariance] * (len(parents) - 1),
         ),
         strength=published.strength,
+        largest=published.largest,
     )
     shared, implied = of_groups.shared, of_groups.messages
     return fit_tree(

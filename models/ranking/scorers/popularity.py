@@ -42,9 +42,20 @@ def make_fixed_lists(catalogue: Catalogue) -> Mapping[str, ScoredItems]:
 
 
 def _find_popular(catalogue: Catalogue) -> ScoredItems:
-    positions = top_positions(catalogue.popularity, catalogue.n_items)
-    scores = catalogue.popularity[positions].astype(np.float64)
-    return ScoredItems(positions, scores, catalogue.general_reasons(positions))
+    """Return items by orders, and after them by views what nobody ordered lately.
+
+    Where each item is sold once, what was ordered is gone, and views are all that is known.
+    """
+    ordered = top_positions(catalogue.popularity, catalogue.n_items)
+    scores = catalogue.popularity[ordered].astype(np.float64)
+    views = catalogue.column("views_1w").astype(np.float32)
+    views[ordered] = 0.0
+    viewed = top_positions(views, catalogue.n_items)
+    lowest = float(scores.min(initial=1.0))
+    below = lowest * views[viewed] / (views.max(initial=0.0) + 1.0)
+    positions = np.concatenate([ordered, viewed])
+    reasons = catalogue.general_reasons(positions)
+    return ScoredItems(positions, np.concatenate([scores, below]), reasons)
 
 
 def _find_trending(catalogue: Catalogue) -> ScoredItems:

@@ -53,6 +53,15 @@ def test_popular_is_what_somebody_bought_and_new_what_nobody_has() -> None:
     assert general == [Reason.POPULAR] * 4 + [Reason.NEW] * 2
 
 
+def test_what_nobody_ordered_lately_follows_by_its_views() -> None:
+    reasons = reasons_of("popular", views_1w=[7, 0, 0, 0, 5, 9])
+    assert list(reasons)[4:] == ["i5", "i4"]
+    assert list(reasons.values()) == [Reason.POPULAR] * 4 + [Reason.NEW] * 2
+    scored = make_fixed_lists(Catalogue(make_items(views_1w=[7, 0, 0, 0, 5, 9]), ()))["popular"]
+    assert (np.diff(scored.scores) < 0).all()
+    assert scored.scores[-1] > 0
+
+
 def test_nothing_is_trending_in_a_steady_shop_nor_by_one_order() -> None:
     assert reasons_of("trending") == {}
     one = [0, 0, 0, 0, 1, 0]

@@ -122,6 +122,6 @@ def test_a_confirmed_closure_brings_the_usual_demand_back(
     assert listed["a"]["order"] > 0
     # No price ever moved, so no response is known, and a plain strategy suggests all the same.
     assert trained["pricing"]["promoted"]
-    assert "no price changed" in trained["pricing"]["evaluation"]["notes"][0]
+    assert "none changed its price" in trained["pricing"]["evaluation"]["notes"][0]
     (zone,) = run("prices", "suggest", "--strategy", "cost_plus")["items"]
     assert zone["n_suggested"] == 3  # 3.00 and 40 %: 4.20 beside 5.00, 5.25 and 5.49

@@ -196,11 +196,15 @@ def test_the_text_of_a_training_says_what_its_json_says(capsys: pytest.CaptureFi
     trainings = train._Trainings(
         [make_training()], {"pricing": "no price changed", "demand": "no whole week of sales"}
     )
-    train._print_trainings(trainings, json=True)
+    train._print_trainings(trainings, in_full=True, json=True)
     document = json.loads(capsys.readouterr().out)
-    train._print_trainings(trainings, json=False)
+    train._print_trainings(trainings, in_full=True, json=False)
     # The level of a test is the interval that is printed.
     assert list_unsaid(drop_fields(document, ("level",)), capsys.readouterr().out) == []
+    train._print_trainings(trainings, in_full=False, json=False)
+    brief = capsys.readouterr().out
+    assert "1 more tables: shopwright evaluate recommendations" in brief
+    assert list_unsaid(drop_fields(document, ("level", "tables")), brief) == []
 
 
 def test_the_text_of_the_demo_says_what_its_json_says(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from features.contracts.errors import NotFound
 from features.database import transaction
 from features.prices.ledger import Ledger
 from models.demand.lookup import ForecastTable
@@ -150,3 +151,13 @@ def test_only_the_weeks_whose_price_differs_from_the_plan_are_adjusted(served):
     )
     later = service(None, NOW + 3 * week).forecast_item("milk", "default", 1)
     assert later.adjustment is None
+
+
+def test_an_item_without_forecasts_in_a_zone_names_those_that_have_some() -> None:
+    table = ForecastTable(make_daily_forecasts(), timedelta(days=1))
+    item_id = table.list_items("default")[0]
+    with pytest.raises(NotFound) as refused:
+        table.look_up(item_id, "north", 1, NOW)
+    assert "It has forecasts in default" in str(refused.value)
+    with pytest.raises(NotFound, match="Was it sold"):
+        table.look_up("nope", "default", 1, NOW)

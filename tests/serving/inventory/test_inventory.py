@@ -184,3 +184,7 @@ def test_the_command_prints_the_list_and_writes_it(
     assert {row["item_id"] for row in rows} == {row["item_id"] for row in found["items"]}
     assert {row["zone"] for row in rows} == {"default"}
     assert {row["on_order"] for row in rows} == {""}
+    monkeypatch.setenv("SHOPWRIGHT_ZONES", '{"default": {}, "north": {}}')
+    refused = run(command_line, ["inventory", "--zone", "north"])
+    assert refused.exit_code != 0
+    assert "Zones with forecasts: default" in str(refused.exception)

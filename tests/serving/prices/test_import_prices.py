@@ -211,6 +211,22 @@ def test_prices_of_the_default_zone_hold_in_the_zones_of_its_currency_without_th
     assert shop.prices("milk", "rice", zone="tokyo") == {}
 
 
+def test_regular_prices_that_overlap_are_named(shop, tmp_path):
+    shop.write(
+        price_history=HEAD
+        + "milk,north,2024-01-01,2025-01-01,1.00,1.00\n"
+        + "milk,north,2024-03-01,2024-04-01,0.90,0.90\n"  # within the first
+        + "milk,north,2024-05-01,2024-05-08,1.00,0.80\n"  # a promotion lies over it
+        + "rice,north,2024-01-01,,2.00,2.00\n"
+        + "rice,north,2024-05-01,,2.20,2.20\n"  # ends what is open
+    )
+    folder = str(tmp_path / "tables")
+    table = shop.run("import", folder)["tables"]["price_history"]
+    assert (table["n_overlapping"], table["overlapping"]) == (1, ["milk"])
+    printed = CliRunner().invoke(app, ["import", folder], catch_exceptions=False).stdout
+    assert "1 regular prices begin before an earlier one of the item ends, of milk" in printed
+
+
 def test_an_unlawful_reduction_of_the_price_list_is_imported_counted_and_quoted(shop, tmp_path):
     milk = (
         "milk,north,2024-01-01,,1.00,1.00\n"

@@ -42,10 +42,26 @@ def test_silent_weeks_of_a_zone_are_proposed_and_those_of_the_table_are_not(
     weeks = [*range(12), *range(16, 24)]
     (proposed,) = propose(settings, weeks, 24)
     assert proposed == Closure("default", week(12), week(16))
-    (sentence,) = describe_closures([proposed])
+    facts = open_shop(settings, sell(weeks))
+    span = span_of_sales(facts, week(24), settings)
+    (sentence,) = describe_closures([proposed], span)
     assert "sold nothing on 28 days, 2024-03-25 to 2024-04-21" in sentence
     assert "shopwright closures --out" in sentence
     assert propose(Settings(home=tmp_path / "told"), weeks, 24, closures=[SHUT]) == []
+
+
+def test_a_silence_that_goes_on_ends_when_that_of_last_year_did(settings: Settings) -> None:
+    facts = open_shop(settings, [*sell([*range(20), *range(40, 71)])])
+    span = span_of_sales(facts, week(75), settings)
+    before, now = propose_closures(facts, settings, span)
+    assert (before.ends_at, now) == (week(40), Closure("default", week(71), week(92)))
+    sentence = describe_closures([before, now], span)[1]
+    assert "sold nothing on 28 days, since 2025-05-12. Is it closed?" in sentence
+    assert "with the day on which it opens as ends_at (2025-10-06 is proposed)" in sentence
+
+
+def test_a_silence_without_an_earlier_one_may_end_now(settings: Settings) -> None:
+    assert propose(settings, [*range(12)], 16) == [Closure("default", week(12), week(16))]
 
 
 def test_a_shop_that_never_sells_on_sundays_is_not_closed_on_them(settings: Settings) -> None:

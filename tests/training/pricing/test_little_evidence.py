@@ -41,7 +41,7 @@ def test_prices_that_never_moved_leave_the_usual_responses(tmp_path: Path) -> No
     assert np.allclose(response.elasticity, -2.62, atol=0.3)  # the mean of published ones
     assert set(response.grade) == {EvidenceGrade.D}  # far too little is known to act on it
     assert trained.evaluation.passed and not trained.evaluation.comparisons
-    assert "no price changed" in trained.evaluation.notes[0]
+    assert "none changed its price" in trained.evaluation.notes[0]
     assert "cost_plus" in trained.evaluation.notes[0]
 
 

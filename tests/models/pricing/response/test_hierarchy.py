@@ -1,5 +1,7 @@
 """Posteriors over a tree of categories equal exact conditioning, and spreads are found again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -165,3 +167,21 @@ def test_spreads_are_found_again():
     error = np.abs(tree.levels[0].mean[:, 0] - truth)
     within = error < 1.645 * np.sqrt(tree.levels[0].covariance[:, 0, 0])
     assert 0.87 <= within.mean() <= 0.93
+
+
+def test_what_items_differ_by_beyond_the_largest_spread_is_an_error_of_their_estimates():
+    n = 80
+    estimates = -2.0 + np.random.default_rng(4).normal(0, 20, n)
+    messages, parents = make_messages(estimates, [0.25] * n), [np.zeros(n, np.int64)]
+    prior = make_prior(-2.0, 1.0, (0.2,), strength=10.0)
+    believed = fit_tree(messages, parents, prior, NOTHING).levels[0]
+    assert np.abs(believed.mean[:, 0] + 2).max() > 30
+    limited = replace(prior, largest=np.array([2.2]))
+    doubted = fit_tree(messages, parents, limited, NOTHING).levels[0]
+    # A spread of 2.2 beside errors of 20: estimates count 2.2² / 20² of their distance.
+    assert np.abs(doubted.mean[:, 0] + 2).max() < 2
+    assert np.sqrt(doubted.covariance[:, 0, 0]).min() > 2
+    # Spreads below it are as they were.
+    wide = replace(prior, largest=np.array([100.0]))
+    same = fit_tree(messages, parents, wide, NOTHING).levels[0]
+    assert same.mean == pytest.approx(believed.mean)
