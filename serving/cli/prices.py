@@ -300,10 +300,13 @@ def print_largest(report: SuggestReport) -> None:
         f"{report.n_suggested:,} {'found' if report.status == TRIAL else 'filed'} "
         f"of {report.n_forecast:,} items with a forecast, "
         f"{report.n_items:,} of them with a price "
-        f"({report.objective} over {report.horizon_weeks} weeks); the largest expected gains"
+        f"({report.objective} over {report.horizon_weeks} weeks)"
     )
     columns = (*_SUGGESTION_COLUMNS, f"gain {report.currency}", "grade", "binding rule")
-    print_table(title, columns, rows)
+    if rows:
+        print_table(f"{title}; the largest expected gains", columns, rows)
+    else:
+        print_line(title)
     if report.n_assumed_costs:
         print_line(
             f"Assumed costs: {report.n_assumed_costs:,} of the {report.n_suggested:,} suggestions, "
