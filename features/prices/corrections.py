@@ -8,17 +8,16 @@ later row replaces each copy that differs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import pairwise
 
-from features.prices.ledger import NewPrice, Price, PriceSource
-from features.prices.timeline import drop_undone, find_price_at, find_served_price
+from features.prices.ledger import NewPrice, Price, PriceSource, number_rows
+from features.prices.timeline import find_decided_price, find_price_at
 
 
 def find_corrections(history: Sequence[Price], now: datetime) -> list[NewPrice]:
-    """Return the rows that replace copies of a price which is another one by now.
+    """Return the rows that replace copies of a price which has changed since.
 
     The served price is compared from `now` on, at every time at which a price of the item begins or
     ends; what was served before stays.
@@ -26,15 +25,15 @@ def find_corrections(history: Sequence[Price], now: datetime) -> list[NewPrice]:
     if not any(_is_copy(row) for row in history):
         return []
     times = {time for row in history for time in (row.valid_from, row.valid_to) if time}
-    steps = [now, *sorted(time for time in times if time > now), None]
-    by_id = {row.price_id: row for row in history}
+    known = list(history)
     corrections: list[NewPrice] = []
-    for since, until in pairwise(steps):
-        assert since is not None  # noqa: S101
-        served = find_price_at(history, since)
-        meant = find_served_price(drop_undone(history, begun_by=since), since)
-        if served is not None and meant is not None and _terms(meant) != _terms(served):
-            corrections.append(_build_correction(meant, since, until, now, by_id))
+    for at in [now, *sorted(time for time in times if time > now)]:
+        served, decided = find_price_at(known, at), find_decided_price(history, at)
+        if served is not None and decided is not None and _terms(decided) != _terms(served):
+            # What begins later, or undoes a later beginning, is valid before this one anyway.
+            row = _build_correction(decided, at, now, {price.price_id for price in known})
+            corrections.append(row)
+            known = number_rows(known, [row])
     return corrections
 
 
@@ -50,23 +49,19 @@ def _terms(price: Price) -> tuple[object, ...]:
 
 
 def _build_correction(
-    meant: Price,
-    since: datetime,
-    until: datetime | None,
-    now: datetime,
-    known: Mapping[str, Price],
+    decided: Price, begins_at: datetime, now: datetime, known: Collection[str]
 ) -> NewPrice:
     row = NewPrice(
-        item_id=meant.item_id,
-        zone=meant.zone,
-        valid_from=since,
-        valid_to=until,
-        list_price_minor=meant.list_price_minor,
-        offer_price_minor=meant.offer_price_minor,
-        currency=meant.currency,
+        item_id=decided.item_id,
+        zone=decided.zone,
+        valid_from=begins_at,
+        valid_to=decided.valid_to,
+        list_price_minor=decided.list_price_minor,
+        offer_price_minor=decided.offer_price_minor,
+        currency=decided.currency,
         source=PriceSource.ROLLBACK,
         recorded_at=now,
-        promotion_id=meant.promotion_id,
+        promotion_id=decided.promotion_id,
     )
     # The ledger keeps one row of a kind: the same correction once more reverts the earlier one.
     while row.content_id() in known:

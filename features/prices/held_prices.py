@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from features.prices.corrections import find_corrections
 from features.prices.guards import explain_jump
 from features.prices.law import explain_new_objection
-from features.prices.ledger import DECIDED, Ledger, NewPrice, Price
+from features.prices.ledger import DECIDED, Ledger, NewPrice, Price, number_rows
 from features.prices.reduction_rule import FindRules, ReductionRule
-from features.prices.timeline import find_last_price, find_price_at
+from features.prices.timeline import find_decided_price, find_last_price, find_price_at
 
 # The first price list of a shop says what it sold at: a price that has been valid for so long is
 # no slip.
@@ -116,22 +117,20 @@ class _ItemCheck:
 
     def hold(self, rows: Sequence[NewPrice]) -> list[HeldPrice]:
         """Return the rows that wait; those that do not are what later ones replace."""
-        last = max((price.seq for price in self.history), default=0)
-        added = [
-            Price(**vars(row), seq=last + number, price_id=row.content_id())
-            for number, row in enumerate(rows, start=1)
-        ]
+        added = number_rows(self.history, rows)[len(self.history) :]
         row_of = {price.seq: row for price, row in zip(added, rows, strict=True)}
         known = [*self.history, *(price for price in added if price.valid_from <= self.now)]
         held: list[HeldPrice] = []
         # Without a row that waits the one beneath it would be valid, so that one is looked at next.
-        while (live := find_price_at(known, self.now)) is not None and live.seq in row_of:
+        allowed: set[int] = set()
+        while (live := self._find_live(known, row_of.keys() - allowed)) is not None:
             others = [price for price in known if price.seq != live.seq]
             held_price = self._check(row_of[live.seq], live, others)
             if held_price is None:
-                break
-            held.append(held_price)
-            known = others
+                allowed.add(live.seq)
+            else:
+                held.append(held_price)
+                known = others
         ahead = [price for price in added if price.valid_from > self.now]
         for price in sorted(ahead, key=lambda price: price.valid_from):
             held_price = self._check(row_of[price.seq], price, known)
@@ -140,6 +139,23 @@ class _ItemCheck:
             else:
                 held.append(held_price)
         return held
+
+    def _find_live(self, known: Sequence[Price], numbers: Set[int]) -> Price | None:
+        """Return the first row of these numbers that is, or will be, the valid price.
+
+        What lies beneath a price that ends is valid then; what a rollback hides, once its copy is
+        corrected.
+        """
+        corrected = number_rows(known, find_corrections(known, self.now))
+        times = {time for row in corrected for time in (row.valid_from, row.valid_to) if time}
+        for at in [self.now, *sorted(time for time in times if time > self.now)]:
+            is_corrected = (live := find_price_at(corrected, at)) is not None and (
+                live.seq > max(price.seq for price in known)
+            )
+            price = find_decided_price(known, at) if is_corrected else live
+            if price is not None and price.seq in numbers:
+                return price
+        return None
 
     def _check(self, row: NewPrice, price: Price, others: Sequence[Price]) -> HeldPrice | None:
         """Return the row as one that waits, None where no guard objects to its price."""

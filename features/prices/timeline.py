@@ -51,8 +51,11 @@ def is_effective(history: Sequence[Price], change: Price, at: datetime) -> bool:
 def drop_undone(
     history: Sequence[Price], *, begun_by: datetime, without: Price | None = None
 ) -> list[Price]:
-    """Return what has begun by then of the history, without rollbacks, the changes that they undid
-    and what later price lists replaced; without the change `without` either.
+    """Return what has begun by then of the history and decides on the price.
+
+    Those are neither rollbacks, nor what they undid, nor what later price lists replaced, nor the
+    change `without`. A rollback of a row of a price list undoes all rows that say the same from the
+    same beginning on, whatever their ends.
 
     Of the rows of price lists that begin together the last one counts, also after its end; a row
     that ends a promotion at another time only repeats what that one says. A price that is approved
@@ -65,7 +68,7 @@ def drop_undone(
         if row.source is PriceSource.ROLLBACK and row.reverts_price_id and row.seq not in undone:
             reverted = by_id[row.reverts_price_id]
             if reverted.valid_to is None or row.valid_from < reverted.valid_to:
-                undone.add(reverted.seq)
+                undone |= {reverted.seq, *_find_restated(begun, reverted)}
     imported = [row for row in begun if row.source is PriceSource.IMPORTED]
     # What returns to an earlier row of the list repeats it; what ends one has its own beginning.
     stated = {_list_content(row) for row in imported if row.reverts_price_id is None}
@@ -76,6 +79,26 @@ def drop_undone(
     }
     kept = decided.union(last_listed.values()) - undone
     return [row for row in begun if row.seq in kept]
+
+
+def _find_restated(begun: Sequence[Price], row: Price) -> set[int]:
+    """Return the numbers of the rows of price lists that say what a row of one says, with another
+    end."""
+    if row.source is not PriceSource.IMPORTED:
+        return set()
+    terms = row.valid_from, row.list_price_minor, row.offer_price_minor, row.promotion_id
+    return {
+        other.seq
+        for other in begun
+        if other.source is PriceSource.IMPORTED
+        and terms
+        == (
+            other.valid_from,
+            other.list_price_minor,
+            other.offer_price_minor,
+            other.promotion_id,
+        )
+    }
 
 
 def _list_content(row: Price) -> tuple[object, ...]:
@@ -108,6 +131,23 @@ def find_served_price(history: Sequence[Price], at: datetime) -> Price | None:
     if price is None and has_ended and (last := find_last_price(history, at)) is not None:
         return last.continue_expired()
     return price
+
+
+def find_decided_price(history: Sequence[Price], at: datetime) -> Price | None:
+    """Return the price at `at` by the decisions and price lists alone, without any copies."""
+    return find_served_price(drop_undone(history, begun_by=at), at)
+
+
+def find_repeated_price(history: Sequence[Price], row: Price, at: datetime) -> Price | None:
+    """Return the price that a restored row repeats at `at`; None for a row that decides or undoes.
+
+    Of the rows of a rollback one undoes the change, the others repeat what lies beneath it.
+    """
+    by_id = {price.price_id: price for price in history}
+    root = row
+    while root.reverts_price_id is not None:
+        root = by_id[root.reverts_price_id]
+    return find_decided_price(history, at) if root.source is PriceSource.ROLLBACK else None
 
 
 def find_last_price(history: Sequence[Price], at: datetime) -> Price | None:

@@ -110,7 +110,8 @@ def _print_ended(prices: Sequence[NewPrice]) -> None:
         return
     print_line(
         f"ledger: {len(prices):,} prices change at another time than earlier lists said, because "
-        "the price list ends promotions earlier, leaves them out, or brings them back"
+        "the price list ends promotions earlier, leaves them out, brings them back, or changes a "
+        "price that a rollback restored"
     )
     rows = [tuple(_describe_ended(price).values()) for price in prices[:_MAX_HELD]]
     columns = ("item", "zone", "from", "until", "offer", "currency")

@@ -17,7 +17,7 @@ from features.prices.ledger import Ledger, NewPrice, Price, PriceSource, number_
 from features.prices.promotions import find_promoted_category
 from features.prices.reduction_rule import ReductionRule
 from features.prices.restoring import build_restoring_rows, find_prices_before
-from features.prices.timeline import is_effective
+from features.prices.timeline import find_repeated_price, is_effective
 from serving.access import find_objection
 from serving.database.audit_log import BUSINESS_TIME, AuditEntry, AuditLog, Decider
 from serving.database.decided_prices import append_decided
@@ -160,6 +160,11 @@ def _plan_rollback(
         raise Conflict("this change has ended by itself")
     if not is_effective(history, change, begins_at):
         raise Conflict("a later price is valid", hint="Roll that one back first")
+    repeated = find_repeated_price(history, change, begins_at)
+    if repeated is not None:
+        raise Conflict(
+            f"this row only repeats the price of {repeated.price_id}", hint="Roll that one back"
+        )
     before = find_prices_before(history, begins_at, change.valid_to, change)
     if not before:
         raise Conflict("no price came before this one", hint="File a new suggestion instead")

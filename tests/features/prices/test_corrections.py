@@ -14,7 +14,12 @@ from features.prices.corrections import find_corrections
 from features.prices.held_prices import row_key
 from features.prices.ledger import NewPrice, PriceSource, number_rows
 from features.prices.restoring import build_restoring_rows, find_prices_before
-from features.prices.timeline import find_served_price, is_effective
+from features.prices.timeline import (
+    find_price_at,
+    find_repeated_price,
+    find_served_price,
+    is_effective,
+)
 from serving.prices.list_ends import ListedItem, find_ending_rows
 from serving.prices.listed_prices import KnownPrices
 
@@ -40,7 +45,8 @@ class Shop:
 
     def __init__(self):
         self.history = []
-        self.listed = {}  # the last row of the list of each beginning
+        self.listed = {}  # the rows of the list of each beginning, the last one last
+        self.undone = set()  # beginnings and offers of the list that somebody rolled back
         self.changes = {}  # what was decided, by price id, as long as it stands
         self.order = 0
         self.import_list({0: (2595, None), 2: (1995, 20)}, now=1)
@@ -59,13 +65,11 @@ class Shop:
 
     def import_list(self, given, now):
         for begins, (offer, ends) in given.items():
-            term = Term(begins, self.order, offer, ends)
-            if replace(self.listed.get(begins, term), order=self.order) != term or (
-                begins not in self.listed
-            ):
-                self.listed[begins] = term
+            terms = self.listed.setdefault(begins, [])
+            if not terms or (terms[-1].offer, terms[-1].ends) != (offer, ends):
+                terms.append(Term(begins, self.order, offer, ends))
                 self.order += 1
-        listed = [build(term, PriceSource.IMPORTED, now) for term in self.listed.values()]
+        listed = [build(terms[-1], PriceSource.IMPORTED, now) for terms in self.listed.values()]
         rows = [row for row in listed if (row.valid_from - day(0)).days in given]
         known = KnownPrices({"tee": self.history})
         self.enter(list(known.select_changed(listed, {row_key(row) for row in rows})))
@@ -95,7 +99,10 @@ class Shop:
         before = find_prices_before(self.history, begins, change.valid_to, change)
         self.enter(build_restoring_rows(self.history, change, before, begins, day(now)))
         # Nobody was served it before it begins; what was served stays as it was.
-        del self.changes[change.price_id]
+        if change.source is PriceSource.IMPORTED:
+            self.undone.add(((change.valid_from - day(0)).days, change.offer_price_minor))
+        else:
+            del self.changes[change.price_id]
         self.correct(now)
 
     def withdraw(self, change, now):
@@ -118,7 +125,11 @@ class Shop:
         return [self._find_meant(half).offer for half in halves(first)]
 
     def _find_meant(self, at):
-        terms = [*self.listed.values(), *self.changes.values()]
+        stated = [
+            [term for term in terms if (term.begins, term.offer) not in self.undone]
+            for terms in self.listed.values()
+        ]
+        terms = [*(standing[-1] for standing in stated if standing), *self.changes.values()]
         valid = [t for t in terms if t.begins <= at and (t.ends is None or at < t.ends)]
         return max(valid, key=lambda term: (term.begins, term.order))
 
@@ -197,55 +208,106 @@ def test_a_list_may_move_the_end_of_a_promotion_back_and_forth():
     assert shop.offers(2) == [1995] * 36 + [2595] * 20
 
 
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["import", "import beneath", "import plan", "change", "plan", "roll back", "withdraw"]
-        ),
-        st.integers(0, 3),  # days since the step before
-        st.integers(0, 24),  # an end, or which change
-        st.booleans(),
-    ),
-    min_size=4,
-    max_size=16,
-)
+@pytest.mark.parametrize("ends", [18, 22])
+def test_a_promotion_that_was_rolled_back_stays_so_when_a_list_moves_its_end(ends):
+    shop = Shop()
+    shop.roll_back(shop.history[-1], now=5)
+    shop.import_list({2: (1995, ends)}, now=8)
+    assert shop.offers(8) == [2595] * 44
+    # Another price is another promotion.
+    shop.import_list({2: (1895, ends)}, now=9)
+    assert shop.offers(9) == [1895] * (2 * (ends - 9)) + [2595] * (2 * (LAST_DAY - ends))
+
+
+def test_a_correction_is_one_row_until_its_price_ends_and_names_the_price_it_repeats():
+    shop = Shop()
+    shop.import_list({2: (1995, 12)}, now=3)
+    decided = shop.change(2695, begins=7, now=6)
+    (correction,) = [row for row in shop.history if row.offer_price_minor == 2695][1:]
+    assert (correction.valid_from, correction.valid_to) == (day(12), None)
+    assert find_repeated_price(shop.history, correction, day(14)) == decided
+    assert find_repeated_price(shop.history, decided, day(14)) is None
+
+
+class Course:
+    """A shop in which one thing after the other happens: a number chooses what exactly."""
+
+    def __init__(self):
+        self.shop, self.made, self.withdrawn = Shop(), [], {}
+        self.now = self.number = 1
+
+    def take(self, step, days, choice, flag):
+        self.now = min(self.now + days, LAST_DAY - 5)
+        self.number += 1
+        step(self, choice, flag)
+        offers = self.shop.offers(self.now), self.shop.meant_offers(self.now)
+        assert offers[0] == offers[1], (self.number, step.__name__)
+        length = len(self.shop.history)
+        self.shop.correct(self.now)
+        assert len(self.shop.history) == length  # corrected once
+
+    def import_end(self, choice, _):
+        self.shop.import_list({2: (1995, max(choice, 3))}, self.now)
+
+    def import_beneath(self, choice, flag):
+        self.shop.import_list({1: (2295, max(choice, 2) if flag else None)}, self.now)
+
+    def import_plan(self, choice, flag):
+        begins = self.now + choice % 6
+        self.shop.import_list({begins: (2000 + choice, begins + 6 if flag else None)}, self.now)
+
+    def change(self, choice, flag):
+        ends = self.now + 1 + choice if flag else None
+        self.made.append(self.shop.change(3000 + self.number, self.now, self.now, ends))
+
+    def plan(self, choice, flag):
+        begins = min(self.now + 1 + choice // 4, LAST_DAY - 1)
+        again = None
+        if self.withdrawn and choice % 2:  # one that came back to the queue, at a new price
+            _, again = self.withdrawn.popitem()
+        ends = begins + 4 if flag else None
+        self.made.append(self.shop.change(3000 + self.number, begins, self.now, ends, again))
+
+    def roll_back(self, choice, _):
+        if standing := self._list_standing():
+            change = standing[choice % len(standing)]
+            if self.shop.can_roll_back(change, self.now):
+                self.shop.roll_back(change, self.now)
+
+    def roll_back_listed(self, *_):
+        served = find_price_at(self.shop.history, day(self.now))
+        is_listed = served.source is PriceSource.IMPORTED and not served.reverts_price_id
+        # A price list has a price to begin with.
+        if is_listed and served.valid_from > day(0) and self.shop.can_roll_back(served, self.now):
+            self.shop.roll_back(served, self.now)
+
+    def withdraw(self, choice, _):
+        if standing := self._list_standing():
+            change = standing[choice % len(standing)]
+            if change.valid_from > day(self.now):
+                row = self.shop.withdraw(change, self.now)
+                self.withdrawn[change.suggestion_id] = row.price_id
+
+    def _list_standing(self):
+        return [change for change in self.made if change.price_id in self.shop.changes]
+
+
+KINDS = [
+    Course.import_end,
+    Course.import_beneath,
+    Course.import_plan,
+    Course.change,
+    Course.plan,
+    Course.roll_back,
+    Course.roll_back_listed,
+    Course.withdraw,
+]
+STEPS = st.tuples(st.sampled_from(KINDS), st.integers(0, 3), st.integers(0, 24), st.booleans())
 
 
 @settings(max_examples=300, deadline=None)
-@given(STEPS)
+@given(st.lists(STEPS, min_size=4, max_size=16))
 def test_every_price_to_come_is_what_was_decided_and_listed(steps):
-    shop, made, now = Shop(), [], 1
-    withdrawn = {}
-    for number, (kind, wait, choice, flag) in enumerate(steps):
-        now = min(now + wait, LAST_DAY - 5)
-        standing = [change for change in made if change.price_id in shop.changes]
-        if kind == "import":
-            shop.import_list({2: (1995, max(choice, 3))}, now)
-        elif kind == "import beneath":
-            shop.import_list({1: (2295, max(choice, 2) if flag else None)}, now)
-        elif kind == "import plan":
-            begins = now + choice % 6
-            shop.import_list({begins: (2000 + choice, begins + 6 if flag else None)}, now)
-        elif kind == "change":
-            ends = now + 1 + choice if flag else None
-            made.append(shop.change(3000 + number, now, now, ends))
-        elif kind == "plan":
-            begins = min(now + 1 + choice // 4, LAST_DAY - 1)
-            ends = begins + 4 if flag else None
-            offer, again = 3000 + number, None
-            if withdrawn and choice % 2:  # one that came back to the queue, at a new price
-                _, again = withdrawn.popitem()
-            made.append(shop.change(offer, begins, now, ends, again))
-        elif kind == "roll back" and standing:
-            change = standing[choice % len(standing)]
-            if shop.can_roll_back(change, now):
-                shop.roll_back(change, now)
-        elif kind == "withdraw" and standing:
-            change = standing[choice % len(standing)]
-            if change.valid_from > day(now):
-                withdrawal = shop.withdraw(change, now)
-                withdrawn[change.suggestion_id] = withdrawal.price_id
-        assert shop.offers(now) == shop.meant_offers(now), (number, kind)
-        length = len(shop.history)
-        shop.correct(now)
-        assert len(shop.history) == length  # corrected once
+    course = Course()
+    for step in steps:
+        course.take(*step)

@@ -362,3 +362,52 @@ def test_a_price_list_after_the_catalogue_passes_the_same_guards(shop, tmp_path)
     assert shop.offers() == {"tee": "25.95", "mug": "8.95"}
     assert shop.import_("tee,2024-05-20,,25.95,24.95\nmug,2024-05-20,,9.95,8.95\n")["held"] == 0
     assert shop.offers() == {"tee": "24.95", "mug": "8.95"}
+
+
+PROMOTION = BASE + "tee,2024-06-01,2024-06-20,25.95,19.95\n"
+
+
+def roll_back_promotion(shop):
+    """Import a promotion of the tee and roll it back; return the row that restores its price."""
+    shop.import_(PROMOTION)
+    assert shop.offers()["tee"] == "19.95"
+    answer = shop.act(f"/v1/price-changes/{shop.quotes()['tee']['price_id']}/rollback")
+    assert answer.status_code == 200, answer.text
+    assert shop.offers()["tee"] == "25.95"
+
+
+def test_a_slip_beneath_a_rollback_waits_too(shop):
+    roll_back_promotion(shop)
+    report = shop.import_(
+        PROMOTION.replace("tee,2024-01-01,,25.95,25.95", "tee,2024-01-01,,25.95,0.01")
+    )
+    assert report["held"] == 1
+    assert shop.offers()["tee"] == "25.95"
+
+
+def test_a_slip_beneath_a_promotion_waits_before_it_is_served(shop):
+    shop.import_(PROMOTION)
+    report = shop.import_(
+        PROMOTION.replace("tee,2024-01-01,,25.95,25.95", "tee,2024-01-01,,25.95,0.01")
+    )
+    assert report["held"] == 1
+    assert shop.offer_at("tee", "2024-06-21") == "25.95"
+
+
+def test_a_promotion_that_was_rolled_back_stays_so_whatever_end_a_list_gives_it(shop):
+    roll_back_promotion(shop)
+    shop.import_(PROMOTION.replace("2024-06-20", "2024-06-18"))
+    assert shop.offers()["tee"] == "25.95"
+    assert shop.offer_at("tee", "2024-06-19") == "25.95"
+
+
+def test_a_new_price_beneath_a_rollback_is_served_and_its_copy_is_not_rolled_back(shop):
+    roll_back_promotion(shop)
+    changed = PROMOTION.replace("tee,2024-01-01,,25.95,25.95", "tee,2024-01-01,,22.95,22.95")
+    said = shop.import_(changed, text=True)
+    assert "restored" in said
+    quote = shop.quotes()["tee"]
+    assert quote["offer_price"] == "22.95"
+    answer = shop.act(f"/v1/price-changes/{quote['price_id']}/rollback")
+    assert answer.status_code == 409
+    assert "repeats the price of" in answer.json()["detail"]
