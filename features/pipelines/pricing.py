@@ -34,9 +34,10 @@ def weekly_costs(
 
 
 def overlapping_prices(price_history: ir.Table) -> ir.Table:
-    """Return item_id, zone, valid_from of regular prices that begin before an earlier one ends.
+    """Return item_id, zone, valid_from of regular prices that begin and end within an earlier one.
 
-    An open end is none: the next row of a list usually ends it. Promotions lie over regular prices.
+    The earlier one is valid again after them. An open end is none: the next row of a list usually
+    ends it. Promotions lie over regular prices.
     """
     is_regular = (
         price_history.offer_price_minor == price_history.list_price_minor
@@ -46,5 +47,5 @@ def overlapping_prices(price_history: ir.Table) -> ir.Table:
         group_by=["item_id", "zone"], order_by="valid_from", preceding=(None, 1), following=None
     )
     regular = regular.mutate(others_end=regular.valid_to.max().over(earlier))
-    overlapping = regular.filter(regular.others_end > regular.valid_from)
+    overlapping = regular.filter(regular.others_end > regular.valid_to)
     return overlapping.select("item_id", "zone", "valid_from").order_by("valid_from", "item_id")

@@ -82,8 +82,8 @@ class TableReport:
     n_unknown_items        rows kept though their item is not among the items imported with them
     n_unlawful_reductions  announced reductions of the price list that the price law does not allow,
                            kept since they happened; of price_history only
-    n_overlapping          regular prices that begin before an earlier one of the item ends, of the
-                           whole price list; of price_history only
+    n_overlapping          regular prices that begin and end within an earlier one of the item, of
+                           the whole price list; of price_history only
     overlapping            the items of the first of them
     n_older                items and users left out, because the stored row has a later updated_at
     n_overwritten          items with an updated_at, as HTTP gives it, replaced by a row without one

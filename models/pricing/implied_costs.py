@@ -13,6 +13,7 @@ from features.contracts.pricing import PricingItem
 
 CATEGORY_DEPTH = 2  # levels of the category path within which prices are right on average
 _LEAST_MARGIN, _LARGEST_MARGIN = 0.05, 0.9
+_NORMAL_OVER_MEDIAN = 1.4826  # standard deviation over the median distance of a normal
 _MIN_KNOWN = 10  # items with a known cost that show how far implied ones are off
 
 
@@ -43,7 +44,10 @@ def imply_costs(items: Sequence[PricingItem]) -> list[PricingItem]:
     known = np.flatnonzero(~assumed & is_implied & (net_price > 0))
     costs = np.array([items[row].unit_cost_minor for row in known.tolist()])
     off = (costs - implied[known]) / net_price[known]
-    share_off = float(np.sqrt(np.mean(off**2))) if len(known) >= _MIN_KNOWN else 0.0
+    # The median: one cost in another unit says nothing of the others.
+    share_off = (
+        _NORMAL_OVER_MEDIAN * float(np.median(np.abs(off))) if len(off) >= _MIN_KNOWN else 0.0
+    )
     return [
         replace(
             item,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +61,7 @@ def closures(
 
 
 def _to_row(closure: Closure) -> dict[str, str]:
-    times = (closure.starts_at, closure.ends_at)
+    times = (closure.starts_at.astimezone(UTC), closure.ends_at.astimezone(UTC))
     return dict(
         zip(_COLUMNS, (closure.zone, *(f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in times)), strict=True)
     )

@@ -245,7 +245,7 @@ def _describe_price_list(table: TableReport) -> Iterator[str]:
         )
     if table.n_overlapping:
         yield (
-            f"{table.n_overlapping:,} regular prices begin before an earlier one of the item ends, "
+            f"{table.n_overlapping:,} regular prices begin and end within an earlier one, "
             f"of {', '.join(table.overlapping)}: each is valid until its end, then the earlier one "
             "again"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -41,24 +42,36 @@ def propose_closures(facts: Facts, settings: Settings, span: SalesSpan) -> list[
 
     They are runs of days, with the table's closures left out, that the share of usual days without
     a sale explains by chance once in 10,000 cases. Silence of all zones up to the present is one.
-    One that goes on ends when a zone that was silent at that time of last year was back, else now.
+    One that goes on ends when the zone was back a year earlier, as sales or the table say, else
+    now. Times are local.
     """
     weeks = week_starts(span.first, span.present, settings.timezone)[:-1]
-    days = [day for week in weeks for day in day_starts(week, settings.timezone)]
+    local = ZoneInfo(settings.timezone)
+    days = [day.astimezone(local) for week in weeks for day in day_starts(week, settings.timezone)]
     if not days:
         return []
     zones, has_sale = _read_selling_days(facts, [*days, span.present])
-    is_open = mark_open_days(read_closures(facts), zones, days)
+    known = read_closures(facts)
+    is_open = mark_open_days(known, zones, days)
     proposed = []
     for row, zone in enumerate(zones):
         sold = has_sale[row]
-        ends = [*days[1:], span.present]
+        ends = [*days[1:], span.present.astimezone(local)]
         of_zone = [
             Closure(zone, days[first], ends[last])
             for first, last in _find_silent_runs(sold, is_open[row])
         ]
         if of_zone and goes_on(of_zone[-1], span):
-            of_zone[-1] = _end_as_last_year(of_zone[-1], of_zone[:-1])
+            earlier = [
+                replace(
+                    closure,
+                    starts_at=closure.starts_at.astimezone(local),
+                    ends_at=closure.ends_at.astimezone(local),
+                )
+                for closure in known
+                if closure.zone == zone
+            ]
+            of_zone[-1] = _end_as_last_year(of_zone[-1], [*of_zone[:-1], *earlier])
         proposed += of_zone
     return proposed
 
@@ -69,13 +82,15 @@ def goes_on(closure: Closure, span: SalesSpan) -> bool:
 
 
 def _end_as_last_year(closure: Closure, earlier: Sequence[Closure]) -> Closure:
-    """Return a closure that goes on with the end of the one about a year earlier."""
-    ends = [
-        other.ends_at + _YEAR
-        for other in earlier
-        if abs(closure.starts_at - other.starts_at - _YEAR) <= _AROUND
-    ]
-    return replace(closure, ends_at=max([closure.ends_at, *ends]))
+    """Return a closure that goes on with the end of the one that began about a year earlier."""
+
+    def measure_distance(other: Closure) -> timedelta:
+        return abs(closure.starts_at - other.starts_at - _YEAR)
+
+    last_year = min(earlier, key=measure_distance, default=None)
+    if last_year is None or measure_distance(last_year) > _AROUND:
+        return closure
+    return replace(closure, ends_at=max(closure.ends_at, last_year.ends_at + _YEAR))
 
 
 def describe_closures(closures: Sequence[Closure], span: SalesSpan) -> tuple[str, ...]:

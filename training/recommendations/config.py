@@ -118,7 +118,7 @@ class RecommendationsConfig:
     n_windows: int = 2
     ease_kind: Literal["exact", "local"] = "exact"
     ease: EaseConfig = field(default_factory=EaseConfig)
-    choose_ease: bool = True
+    choose_ease: bool = False
     local_ease: LocalEaseConfig = field(default_factory=LocalEaseConfig)
     als: AlsConfig = field(default_factory=AlsConfig)
     item_knn: ItemKnnConfig = field(default_factory=ItemKnnConfig)

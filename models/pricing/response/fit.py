@@ -186,9 +186,10 @@ def _describe_responses(
 ) -> dict[str, AnyArray]:
     """Return the columns of a model: elasticities, lifts and what nests do to each other.
 
-    `responses` predict units as they were sold; what a promotion does is less by what was foreseen.
+    `responses` predict units as they were sold; the responses to reductions are without the demand
+    that was foreseen.
     """
-    elasticity = (responses - foreseen.mean) * nest.kept
+    elasticity = foreseen.take_from(responses) * nest.kept
     variance = np.diagonal(covariance, axis1=1, axis2=2) + foreseen.error**2
     own_error = np.sqrt(variance) * nest.kept
     by_nest = nest.move_elasticities(responses[:, REGULAR])

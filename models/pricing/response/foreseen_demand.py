@@ -1,4 +1,4 @@
-"""What promotions owe to demand that was coming anyway.
+"""The part of a promotion's response that is demand which was coming anyway.
 
 Promotions are planned for weeks in which more is sold than usual, so a part of what is sold in them
 is not their effect. Demand that was foreseen has begun before: units in the week before a promotion
@@ -37,10 +37,15 @@ _RIDGE = 1e-6
 
 @dataclass(frozen=True)
 class ForeseenDemand:
-    """What of the mean responses (3,) to treatments is demand that was foreseen, and its error."""
+    """The part of the responses (3,) to treatments that is foreseen demand, and its error."""
 
     mean: Float64Array
     error: Float64Array
+
+    def take_from(self, responses: Float64Array) -> Float64Array:
+        """Return responses (S, 3) without what was foreseen; at least half of each is left."""
+        most = (1 - _LEAST_LEFT) * np.maximum(np.sign(self.mean) * responses, 0.0)
+        return np.asarray(responses - np.sign(self.mean) * np.minimum(np.abs(self.mean), most))
 
 
 def measure_foreseen_demand(
@@ -50,8 +55,8 @@ def measure_foreseen_demand(
     levels: Levels,
     responses: Float64Array,
 ) -> ForeseenDemand:
-    """Return what reductions owe to foreseen demand, by residual log units (S, W) that nothing
-    explains; `responses` (3,) are the mean ones.
+    """Measure foreseen demand by residual log units (S, W) that nothing explains; `responses` (3,)
+    are the mean ones.
 
     Errors are clustered by series. Where fewer units than usual are sold before a promotion, as
     shoppers who know of it wait, nothing is taken from its response.
@@ -73,10 +78,9 @@ def measure_foreseen_demand(
     variance = np.maximum(np.diag(inverse @ (scores @ scores.T) @ inverse), 0.0)
     n = len(_REDUCTIONS)
     sign, variance = np.sign(responses[_REDUCTIONS]), variance[:n]
-    found = np.maximum(sign * coefficients[:n], 0.0)
+    foreseen = np.maximum(sign * coefficients[:n], 0.0)
     # Little where it may be chance (James and Stein, Estimation with quadratic loss, 1961).
-    found *= np.maximum(1 - variance / np.maximum(found**2, 1e-12), 0.0)
-    foreseen = np.minimum(found, (1 - _LEAST_LEFT) * np.abs(responses[_REDUCTIONS]))
+    foreseen *= np.maximum(1 - variance / np.maximum(foreseen**2, 1e-12), 0.0)
     mean, error = np.zeros((2, N_TREATMENTS))
     mean[_REDUCTIONS] = sign * foreseen
     error[_REDUCTIONS] = np.hypot(np.sqrt(variance), foreseen * _ERROR_OF_MEMORY)

@@ -32,8 +32,8 @@ def correct_slopes(
     moves = measure_shared_moves(panel, residuals, levels, responses)
     by_cost, cost_variance = correct_with_costs(panel, residuals, levels, responses)
     return (
-        moves.correction + np.where(moves.is_shared, 0.0, by_cost),
-        moves.variance + np.where(moves.is_shared, 0.0, cost_variance),
+        moves.correction + (1 - moves.evidence) * by_cost,
+        moves.variance + (1 - moves.evidence) ** 2 * cost_variance,
     )
 
 

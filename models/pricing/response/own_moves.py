@@ -10,10 +10,11 @@ brand are free of it. Whether a shop's brands show this, and how far, is learnt 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from features.contracts.arrays import BoolArray, Float64Array, Int64Array
+from features.contracts.arrays import Float64Array, Int64Array
 from models.pricing.response.double_ml import Residuals
 from models.pricing.response.group_regression import Groups, Levels
 from models.pricing.response.panel import PricePanel
@@ -24,6 +25,9 @@ from models.pricing.response.treatments import REGULAR, combine_treatments
 _CHANCE_SHARED, _USUAL_DIFFERENCE = 0.5, 0.6
 _DIFFERENCES = np.linspace(0.0, 3.0, 121)
 _MIN_CLUSTERS = 5  # that move apart, in effect
+# Variance of the regular slopes of the items of a group: an item whose own moves say more than that
+# has its slope from them, another one from the moves of all.
+_ITEM_VARIANCE = 0.36
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,12 @@ class SharedMoves:
 
     correction   0 or below, to be added to slopes
     variance     of the correction
-    is_shared    it is more likely than not that competitors move along
+    evidence     from 0 to 1: how far the shop's own weeks show that competitors move along
     """
 
     correction: Float64Array
     variance: Float64Array
-    is_shared: BoolArray
+    evidence: Float64Array
 
 
 def measure_shared_moves(
@@ -52,9 +56,9 @@ def measure_shared_moves(
     """
     n, zone = len(responses), levels.zone
     if panel.brand is None:
-        return SharedMoves(np.zeros(n), np.zeros(n), np.zeros(n, bool))
-    weights = np.where((panel.brand != "")[:, None], residuals.weights, 0.0)
+        return SharedMoves(*np.zeros((3, n)))
     regular = residuals.treatments_residual[REGULAR]
+    weights = np.where((panel.brand != "")[:, None], residuals.weights, 0.0)
     explained = combine_treatments(responses, residuals.treatments_residual)
     unexplained = residuals.units_residual - explained
     names = np.char.add(np.char.add(zone.codes.astype(str), "\x1f"), panel.brand.astype(str))
@@ -63,19 +67,34 @@ def measure_shared_moves(
     shared = (brands.sum_by_group(weights * regular) / total)[brands.codes]
     own = _measure_errors(weights * (regular - shared), regular, unexplained, np.arange(n), zone)
     common = _measure_errors(weights * shared, regular, unexplained, brands.codes, zone)
-    share = common.weight / np.maximum(common.weight + own.weight, 1e-12)
     learnt = [
         _learn_difference(difference, variance)
         for difference, variance in zip(
             common.error - own.error, common.variance + own.variance, strict=True
         )
     ]
-    mean, deviation, chance = np.array(learnt).T
-    return SharedMoves(
-        correction=(-share * mean)[zone.codes],
-        variance=((share * deviation) ** 2)[zone.codes],
-        is_shared=(chance > 0.5)[zone.codes],
+    mean, deviation, evidence = np.array(learnt).T
+    share = _find_shares(
+        (weights * shared * regular).sum(1), (residuals.weights * regular**2).sum(1), zone
     )
+    return SharedMoves(
+        correction=-share * (mean * evidence)[zone.codes],
+        variance=(share * deviation[zone.codes]) ** 2,
+        evidence=evidence[zone.codes],
+    )
+
+
+def _find_shares(shared: Float64Array, total: Float64Array, zone: Groups) -> Float64Array:
+    """Return which share of what a slope rests on are moves that a brand shares (S,).
+
+    shared, total   (S,) what these moves, and all, say of a slope: one over the variance of an
+                    error. As far as a series says little itself, its slope is that of its zone
+    """
+    of_zone = zone.sum_by_group(shared) / np.maximum(zone.sum_by_group(total), 1e-12)
+    known_alone = _ITEM_VARIANCE * total / (1 + _ITEM_VARIANCE * total)
+    of_series = shared / np.maximum(total, 1e-12)
+    share = known_alone * of_series + (1 - known_alone) * of_zone[zone.codes]
+    return np.asarray(np.clip(share, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -83,12 +102,10 @@ class _Errors:
     """Errors of regular slopes by one part of the prices, by zone (Z,).
 
     variance   of the errors; infinite where too few clusters move
-    weight     how much of what is known of the slopes this part makes up
     """
 
     error: Float64Array
     variance: Float64Array
-    weight: Float64Array
 
 
 def _measure_errors(
@@ -112,17 +129,26 @@ def _measure_errors(
     error = np.where(enough, of_zone.sum_by_group(score) / safe_total, 0.0)
     squares = of_zone.sum_by_group((score - weight * error[of_zone.codes]) ** 2)
     variance = squares / safe_total**2 * n_clusters / np.maximum(n_clusters - 1, 1)
-    return _Errors(error, np.where(enough, variance, np.inf), total)
+    return _Errors(error, np.where(enough, variance, np.inf))
 
 
-def _learn_difference(difference: float, variance: float) -> tuple[float, float, float]:
-    """Return mean and standard deviation of the true difference, and the chance that there is one.
+class _Difference(NamedTuple):
+    """Mean and standard deviation of the true difference, and the evidence for it, from 0 to 1."""
+
+    mean: float
+    deviation: float
+    evidence: float
+
+
+def _learn_difference(difference: float, variance: float) -> _Difference:
+    """Return what a measured difference says of the true one.
 
     0 where nothing is known of it (an infinite variance). It is 0, or half normal (spike and slab:
-    Mitchell and Beauchamp, Bayesian variable selection in linear regression, JASA 1988).
+    Mitchell and Beauchamp, Bayesian variable selection in linear regression, JASA 1988). What was
+    believed before is no evidence: it counts as far as the chance of a difference has grown.
     """
     if not np.isfinite(variance):
-        return 0.0, 0.0, 0.0
+        return _Difference(0.0, 0.0, 0.0)
     step = _DIFFERENCES[1] - _DIFFERENCES[0]
     prior = np.exp(-0.5 * (_DIFFERENCES / _USUAL_DIFFERENCE) ** 2)
     prior *= _CHANCE_SHARED / (prior.sum() * step)
@@ -134,4 +160,6 @@ def _learn_difference(difference: float, variance: float) -> tuple[float, float,
     total = slab.sum() + none
     mean = float(slab @ _DIFFERENCES / total)
     square = float(slab @ _DIFFERENCES**2 / total)
-    return mean, float(np.sqrt(max(square - mean**2, 0.0))), float(slab.sum() / total)
+    chance = float(slab.sum() / total)
+    evidence = max((chance - _CHANCE_SHARED) / (1 - _CHANCE_SHARED), 0.0)
+    return _Difference(mean, float(np.sqrt(max(square - mean**2, 0.0))), evidence)

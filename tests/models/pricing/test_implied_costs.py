@@ -22,7 +22,10 @@ def know(n: int, off: float) -> list:
 def test_known_costs_show_how_far_implied_ones_are_off() -> None:
     (implied,) = imply_costs([*know(20, 100.0), ASSUMED])[20:]
     assert implied.unit_cost_minor == pytest.approx(250.0)
-    assert implied.unit_cost_error_minor == pytest.approx(100.0)
+    assert implied.unit_cost_error_minor == pytest.approx(148.26)  # 1.4826 times the median
+    # One cost in another unit changes little.
+    (implied,) = imply_costs([*know(20, 100.0), make_item("slip", cost=25_000.0), ASSUMED])[21:]
+    assert implied.unit_cost_error_minor == pytest.approx(148.26)
     assert {item.unit_cost_error_minor for item in imply_costs(know(20, 100.0))} == {0.0}
 
 

@@ -224,7 +224,7 @@ def test_regular_prices_that_overlap_are_named(shop, tmp_path):
     table = shop.run("import", folder)["tables"]["price_history"]
     assert (table["n_overlapping"], table["overlapping"]) == (1, ["milk"])
     printed = CliRunner().invoke(app, ["import", folder], catch_exceptions=False).stdout
-    assert "1 regular prices begin before an earlier one of the item ends, of milk" in printed
+    assert "1 regular prices begin and end within an earlier one, of milk" in printed
 
 
 def test_an_unlawful_reduction_of_the_price_list_is_imported_counted_and_quoted(shop, tmp_path):

@@ -60,6 +60,30 @@ def test_a_silence_that_goes_on_ends_when_that_of_last_year_did(settings: Settin
     assert "with the day on which it opens as ends_at (2025-10-06 is proposed)" in sentence
 
 
+def test_a_silence_of_last_year_counts_once_it_is_confirmed_too(settings: Settings) -> None:
+    closures = [{"zone": "default", "starts_at": week(20), "ends_at": week(40)}]
+    weeks = [*range(20), *range(40, 71)]
+    assert propose(settings, weeks, 75, closures=closures) == [
+        Closure("default", week(71), week(92))
+    ]
+
+
+def test_of_two_silences_of_last_year_the_nearest_says_when_this_one_ends(
+    settings: Settings,
+) -> None:
+    weeks = [*range(20), *range(22, 24), *range(40, 72)]
+    assert propose(settings, weeks, 74)[-1] == Closure("default", week(72), week(74))
+
+
+def test_a_closure_is_described_in_the_days_of_its_shop(tmp_path: Path) -> None:
+    berlin = Settings(home=tmp_path, timezone="Europe/Berlin")
+    facts = open_shop(berlin, sell([*range(20), *range(40, 71)]))
+    span = span_of_sales(facts, week(75), berlin)
+    last = propose_closures(facts, berlin, span)[-1]
+    assert (last.ends_at.hour, last.ends_at.weekday()) == (0, 0)
+    assert "2025-10-06 is proposed" in describe_closures([last], span)[0]
+
+
 def test_a_silence_without_an_earlier_one_may_end_now(settings: Settings) -> None:
     assert propose(settings, [*range(12)], 16) == [Closure("default", week(12), week(16))]
 

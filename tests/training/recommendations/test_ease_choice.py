@@ -36,7 +36,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Facts, Settings]:
 @pytest.fixture
 def make_context(shop: tuple[Facts, Settings]) -> Callable[..., TrainingContext]:
     def make(**changes: object) -> TrainingContext:
-        config: RecommendationsConfig = replace(CONFIG, ease=SHIPPED, **changes)  # type: ignore[arg-type]
+        given: dict[str, object] = {"ease": SHIPPED, "choose_ease": True, **changes}
+        config: RecommendationsConfig = replace(CONFIG, **given)  # type: ignore[arg-type]
         return TrainingContext(*shop, config, lambda _: None)
 
     return make
@@ -93,7 +94,8 @@ def test_where_the_ranker_loses_ease_alone_serves_new_items(
 ) -> None:
     score = Ranker.score
     monkeypatch.setattr(Ranker, "score", lambda self, matrix, best=None: -score(self, matrix))
-    trained = train(*shop, CONFIG, until=None, refit=False, progress=lambda _: None)
+    config = replace(CONFIG, choose_ease=True)
+    trained = train(*shop, config, until=None, refit=False, progress=lambda _: None)
     assert trained.served.policies["new"] == "ease"
     assert any("EASE alone ranks new items" in note for note in trained.evaluation.notes)
     comparison = trained.evaluation.comparison("NDCG@10 new items")

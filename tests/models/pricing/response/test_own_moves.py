@@ -56,15 +56,43 @@ def test_items_without_a_brand_are_not_taken_for_one() -> None:
     assert fit_mean(nameless) == fit_mean(replace(panel, brand=None))
 
 
+def test_items_whose_own_prices_move_keep_what_these_show() -> None:
+    branded, others = draw_brands(0.5), draw_brands(0.0, seed=4)
+    n_branded = 18
+    panel = branded.select_series(np.arange(N_ITEMS) < n_branded)
+    alone = others.select_series(np.arange(N_ITEMS) >= n_branded)
+    both = PricePanel(
+        **{
+            name: np.concatenate([value, getattr(alone, name)])
+            if isinstance(value, np.ndarray) and len(value) == n_branded
+            else value
+            for name, value in vars(panel).items()
+            if name != "reach"
+        },
+        reach=np.zeros((0, N_ITEMS, N_WEEKS)),
+    )
+    both = replace(
+        both,
+        item_ids=np.array([f"i{number:03}" for number in range(N_ITEMS)], object),
+        brand=np.array([*panel.brand, *[""] * (N_ITEMS - n_branded)], object),
+    )
+    with_brands = fit_elasticities(both, ElasticityConfig()).columns["elasticity"][n_branded:]
+    without = fit_elasticities(replace(both, brand=None), ElasticityConfig())
+    assert with_brands.mean() == pytest.approx(
+        without.columns["elasticity"][n_branded:].mean(), abs=0.15
+    )
+
+
 def test_a_difference_is_believed_as_far_as_it_is_beyond_chance() -> None:
-    mean, deviation, chance = _learn_difference(1.0, 0.05**2)
-    assert (mean, deviation, chance) == pytest.approx((1.0, 0.05, 1.0), abs=0.01)
-    mean, _, chance = _learn_difference(0.0, 0.05**2)
+    mean, deviation, evidence = _learn_difference(1.0, 0.05**2)
+    assert (mean, deviation, evidence) == pytest.approx((1.0, 0.05, 1.0), abs=0.01)
+    mean, _, evidence = _learn_difference(0.0, 0.05**2)
     assert mean < 0.02
-    assert chance < 0.1
-    # Without any evidence what was believed before: half of 0.6 times the mean of a half normal.
-    mean, _, chance = _learn_difference(0.5, 100.0**2)
-    assert (mean, chance) == pytest.approx((0.5 * 0.6 * np.sqrt(2 / np.pi), 0.5), abs=0.01)
+    assert evidence == 0.0
+    # What was believed before is none: half of 0.6 times the mean of a half normal.
+    mean, _, evidence = _learn_difference(0.5, 100.0**2)
+    assert mean == pytest.approx(0.5 * 0.6 * np.sqrt(2 / np.pi), abs=0.01)
+    assert evidence == pytest.approx(0.0, abs=0.01)
 
 
 def test_nothing_is_learnt_where_too_few_brands_move() -> None:
