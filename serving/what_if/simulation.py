@@ -15,6 +15,7 @@ from features.contracts.pricing import Effect, PricingItem
 from features.database import reading
 from features.prices.law import explain_objection
 from features.prices.ledger import Ledger, NewPrice, PriceSource
+from features.prices.timeline import list_steps
 from models.pricing.optimise.bounds import list_bounds
 from models.pricing.optimise.objective import ItemColumns, compare_with_current, predict_effects
 from models.pricing.promotions.conflicts import CampaignConflict, PromotionRun, find_conflicts
@@ -162,19 +163,20 @@ def _lift_of_support(
 def _find_ledger_runs(
     inputs: PricingInputs, campaign: Campaign, item_ids: Sequence[str]
 ) -> list[PromotionRun]:
-    """Return the reductions of the ledger that overlap the campaign and were not rolled back."""
+    """Return the reductions that will be the valid price at a time of the campaign."""
     with reading(inputs.engine) as connection:
         histories = Ledger(connection).read_histories(item_ids, campaign.zone)
-    undone = {row.reverts_price_id for history in histories.values() for row in history}
-    return [
-        PromotionRun(row.promotion_id or row.price_id, row.item_id, row.valid_from, row.valid_to)
-        for history in histories.values()
-        for row in history
-        if row.offer_price_minor < row.list_price_minor
-        and row.price_id not in undone
-        and row.valid_from < campaign.ends_at
-        and (row.valid_to is None or row.valid_to > campaign.starts_at)
-    ]
+    runs: dict[str, PromotionRun] = {}
+    for history in histories.values():
+        steps = list_steps(history, campaign.ends_at)
+        ends = [*(step.since for step in steps[1:]), campaign.ends_at]
+        for (since, row), until in zip(steps, ends, strict=True):
+            overlaps = since < campaign.ends_at and until > campaign.starts_at
+            if row is not None and overlaps and row.offer_price_minor < row.list_price_minor:
+                runs[row.price_id] = PromotionRun(
+                    row.promotion_id or row.price_id, row.item_id, row.valid_from, row.valid_to
+                )
+    return list(runs.values())
 
 
 def _find_unlawful(inputs: PricingInputs, effect: WhatIf) -> dict[str, str]:

@@ -20,7 +20,7 @@ from features.contracts.pricing import PriceSuggestion, PricingItem
 _LEVEL = 0.01  # rate at which a batch fails whose share lies exactly at the limit
 _MIN_MOVES = 10  # fewer suggestions are read one by one, whatever their mean change
 # Rules that say nothing about the inputs: one chooses among near prices, the others bound how far
-# prices go in one run, and stop nearly all that are worth a change.
+# prices go in one run, and stop nearly all changes that would gain.
 _STEP_RULES = ("ending", "maximum change", "untested step", "tried range", "ceiling")
 
 
