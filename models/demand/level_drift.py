@@ -19,14 +19,9 @@ from models.demand.features import compute_levels_of_sums
 from models.demand.panel import DemandPanel, encode
 from models.demand.seasons import knows_season, measure_past_season, measure_season
 from models.demand.week_effects import WeekEffects
+from models.demand.zone_trend import TREND_WEEKS, ZoneTrend, fit_trend
 
 _SMOOTHED = 2  # weeks on each side of a week over which the level of the zone is averaged
-_TREND_WEEKS = 26
-_MIN_TREND_WEEKS = 12
-_ERRORS = 3.0  # standard errors from no trend within which there is none
-_DAMPING = 0.95  # share of a week's trend that is left a week later
-_MOST_ALIKE = 0.9
-_MOST_GROWTH = 2.0  # of a zone's level over all weeks ahead
 _PRIOR_UNITS = 100.0  # weekly units of a zone whose movement counts half, as mostly noise
 
 
@@ -65,27 +60,29 @@ class LevelDrift:
     def forecast(self, steps: Sequence[int]) -> Float64Array:
         """Return N × steps factors that are expected `steps` weeks after the last known one.
 
-        The zone's level moves on with its trend, less with every week ahead. A trend counts as far
-        as it is more than three standard errors from none, so most zones have none.
+        The zone's level moves on with its trend, less with every week ahead; most zones have none.
         """
-        factors = np.ones((len(self.units), len(steps)))
+        trend = self.fit_trend()
+        return trend.ahead(steps) / self._levels_of_lines(trend)[self.zone][:, None]
+
+    def fit_trend(self) -> ZoneTrend:
+        """Return the trend of each zone; that of zones that sell little is shrunk towards none."""
+        slopes = np.array([fit_trend(units) for units in self._recent_units()])
         weight = _trust(compute_levels_of_sums(self.units))
-        for row, units in enumerate(self._recent_units()):
-            slope = _fit_trend(units)
-            if slope:
-                line = np.exp(slope * np.arange(1.0 - len(units), 1.0))
-                level = compute_levels_of_sums(line[None])[0]
-                ahead = slope * _DAMPING * (1 - _DAMPING ** np.array(steps)) / (1 - _DAMPING)
-                factor = np.exp(np.minimum(ahead, np.log(_MOST_GROWTH))) / level
-                factors[row] = factor ** weight[row]
-        return np.asarray(factors[self.zone], np.float64)
+        return ZoneTrend(np.asarray(slopes * weight, np.float64), self.zone)
+
+    def _levels_of_lines(self, trend: ZoneTrend) -> Float64Array:
+        """Return the level of each zone's trend line, whose last known week is 1."""
+        by_zone = ZoneTrend(trend.slopes, np.arange(len(self.units)))
+        n_weeks = min(self.units.shape[1], TREND_WEEKS)
+        return compute_levels_of_sums(by_zone.past(n_weeks).astype(np.float64))
 
     def _recent_units(self) -> Float64Array:
         """Return the last weeks' units of each zone without their season; none where that is not
         known of each of them."""
-        recent = self.units[:, -_TREND_WEEKS:]
         if not self.season_strength:
-            return recent
+            return self.units
+        recent = self.units[:, -TREND_WEEKS:]
         season = measure_past_season(self.units, recent.shape[1])
         if season is None:
             return recent[:, :0]
@@ -95,26 +92,6 @@ class LevelDrift:
 def _trust(level: Float64Array) -> Float64Array:
     """Return how far the movement of zones of these levels is more than noise, 0 to 1."""
     return np.asarray(level / (level + _PRIOR_UNITS), np.float64)
-
-
-def _fit_trend(units: Float64Array) -> float:
-    """Return the weekly trend of a zone's logarithm; 0 where it is not far from none.
-
-    Errors of successive weeks are alike, so the standard error is that of fewer weeks.
-    """
-    if len(units) < _MIN_TREND_WEEKS or units.min() <= 0:
-        return 0.0
-    logs = np.log(units)
-    weeks = np.arange(len(logs)) - (len(logs) - 1) / 2
-    squares = float(weeks @ weeks)
-    slope = float(weeks @ logs) / squares
-    errors = logs - logs.mean() - slope * weeks
-    variance = float(errors @ errors)
-    if variance <= 0:
-        return slope
-    alike = min(max(float(errors[1:] @ errors[:-1]) / variance, 0.0), _MOST_ALIKE)
-    squared_error = variance / (len(logs) - 2) / squares * (1 + alike) / (1 - alike)
-    return slope * max(0.0, 1 - _ERRORS**2 * squared_error / slope**2) if slope else 0.0
 
 
 def measure_past_drift(

@@ -17,15 +17,14 @@ from features.contracts.arrays import Float64Array
 from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
-from models.demand.baselines import tsb
 from models.demand.blend import FITTED, METHODS, TSB, Blend, segment_series
-from models.demand.censoring import fill_censored_weeks, measure_activity
+from models.demand.censoring import measure_activity
 from models.demand.learner import MIN_TRACE, FitConfig, Trees, TreesConfig
 from models.demand.lookup import DAILY_FILE, FILE, check_forecasts, read_daily
 from models.demand.new_items import ItemRates, find_waiting
 from models.demand.panel import DemandPanel
 from models.demand.reconcile import Forecasts, reconcile_to_aggregates
-from models.demand.simple_methods import predict_simple
+from models.demand.simple_methods import predict_simple, predict_tsb
 from models.demand.sold_history import SoldHistory
 from models.demand.uncertainty.aggregates import (
     AggregateDistributions,
@@ -62,10 +61,10 @@ def predict_all_methods(trees: Trees, panel: DemandPanel, steps: Sequence[int]) 
 def predict_without_learner(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
     """Return N × steps × METHODS means in which the learner's are NaN.
 
-    TSB reads the units as they are, since no effects of weeks were fitted.
+    TSB knows no effects of whole weeks, since none were fitted.
     """
     fitted = np.full((panel.n_series, len(steps), len(FITTED)), np.nan)
-    fitted[:, :, TSB] = tsb(fill_censored_weeks(panel).units.astype(np.float64))[:, None]
+    fitted[:, :, TSB] = predict_tsb(panel, steps)
     means = np.concatenate([fitted, predict_simple(panel, steps)], axis=2)
     return np.asarray(means * measure_activity(panel)[:, None, None], np.float64)
 

@@ -23,15 +23,24 @@ from models.demand.baselines import (
     naive,
     seasonal_naive,
     ses,
+    tsb,
 )
 from models.demand.censoring import fill_censored_weeks
+from models.demand.features import compute_levels_of_sums
+from models.demand.level_drift import measure_drift
 from models.demand.panel import DemandPanel
 from models.demand.planned_baseline import (
     forecast_by_plan,
     gather_price_cuts,
     predict_plan_factors,
 )
-from models.demand.seasons import measure_season, sum_by_category
+from models.demand.seasons import (
+    fit_season_strength,
+    knows_season,
+    measure_season,
+    sum_by_category,
+)
+from models.demand.zone_trend import ZoneTrend
 
 _HALF_YEAR = 26
 _SLOW, _FAST = 0.1, 0.3  # shares by which a decaying mean forgets in a week
@@ -47,14 +56,19 @@ _MOST_SILENT = 60.0
 _THETA_SMOOTHING = 0.2
 _DAMPING, _TREND_SMOOTHING = 0.9, 0.05
 _LEVEL_WEEKS = 8
+_SEASON_ORIGINS = 30  # the newest, at which seasons of earlier years are compared
 
 
 def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
     """Return N × steps × SIMPLE means of the weeks after the panel's last known one.
 
-    Where a price list is known they are moved to the planned prices.
+    Where a price list is known they are moved to the planned prices. They read units without the
+    trend of the whole zone, and answer with it: a mean of past weeks lags behind a shop that grows.
     """
     filled = fill_censored_weeks(panel)
+    trend = measure_trend(filled)
+    if not trend.is_flat:
+        filled = filled.divide_units(trend.past(panel.n_known))
     units = lower_spikes(filled.units.astype(np.float64))
     flat = [np.repeat(level(units)[:, None], len(steps), axis=1) for level in _LEVELS.values()]
     by_price = predict_plan_factors(filled, gather_price_cuts(filled), steps)
@@ -66,7 +80,26 @@ def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
         * estimate_season(units, panel.groups[1], steps),
     ]
     at_planned_prices = [by_price * forecast for forecast in (*flat, *moving)]
-    return np.stack([*at_planned_prices, forecast_by_plan(filled, steps)], axis=-1)
+    without_trend = np.stack([*at_planned_prices, forecast_by_plan(filled, steps)], axis=-1)
+    return np.asarray(without_trend * trend.ahead(steps)[:, :, None], np.float64)
+
+
+def predict_tsb(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
+    """Return N × steps of TSB with the trend of the whole zone, as the simple methods have it."""
+    filled = fill_censored_weeks(panel)
+    trend = measure_trend(filled)
+    level = tsb(filled.units.astype(np.float64) / trend.past(panel.n_known))
+    return level[:, None] * trend.ahead(steps)
+
+
+def measure_trend(panel: DemandPanel) -> ZoneTrend:
+    """Return the trend of each zone of a panel, without the season where earlier years show one."""
+    strength = 0.0
+    if knows_season(panel.n_known):
+        by_category = sum_by_category(panel.units, panel.groups[1])
+        origins = range(panel.n_known - _SEASON_ORIGINS, panel.n_known)
+        strength = fit_season_strength(by_category, origins, compute_levels_of_sums)
+    return measure_drift(panel, strength).fit_trend()
 
 
 def lower_spikes(units: Float64Array) -> Float64Array:

@@ -150,7 +150,7 @@ def _name(item: int) -> str:
 
 
 @dataclass
-class _Means:
+class Means:
     """Mean units by item and week, and what stands around them.
 
     rate        I × T
@@ -180,31 +180,31 @@ def _draw_levels(
     return np.asarray(middle * np.exp(rng.normal(0, spread, n_items)))
 
 
-def _steady(rng: np.random.Generator) -> _Means:
+def _steady(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng)
-    return _Means(np.tile(_draw_levels(rng, n_items)[:, None], n_weeks))
+    return Means(np.tile(_draw_levels(rng, n_items)[:, None], n_weeks))
 
 
-def _young(rng: np.random.Generator) -> _Means:
+def _young(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng, items=(5, 80), weeks=(8, 19))
     growth = np.exp(rng.normal(0, 0.03) * np.arange(n_weeks))
-    return _Means(_draw_levels(rng, n_items)[:, None] * growth)
+    return Means(_draw_levels(rng, n_items)[:, None] * growth)
 
 
-def _intermittent(rng: np.random.Generator) -> _Means:
+def _intermittent(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng, items=(20, 150), weeks=(26, 110))
     levels = _draw_levels(rng, n_items, rng.uniform(0.25, 0.9), 0.7)
-    return _Means(np.tile(levels[:, None], n_weeks), sizes=rng.uniform(1.5, 4))
+    return Means(np.tile(levels[:, None], n_weeks), sizes=rng.uniform(1.5, 4))
 
 
-def _trending(rng: np.random.Generator) -> _Means:
+def _trending(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng, weeks=(30, 110))
     slopes = rng.normal(rng.normal(0, 0.008), 0.008, n_items)
     weeks = np.arange(n_weeks) - n_weeks
-    return _Means(_draw_levels(rng, n_items)[:, None] * np.exp(slopes[:, None] * weeks), noise=0.15)
+    return Means(_draw_levels(rng, n_items)[:, None] * np.exp(slopes[:, None] * weeks), noise=0.15)
 
 
-def _seasonal(rng: np.random.Generator, years: float) -> _Means:
+def _seasonal(rng: np.random.Generator, years: float) -> Means:
     n_items = _draw_sizes(rng)[0]
     n_weeks = round(years * _YEAR) + int(rng.integers(0, 8))
     weeks = np.arange(n_weeks)
@@ -213,18 +213,18 @@ def _seasonal(rng: np.random.Generator, years: float) -> _Means:
     wave = np.cos(2 * np.pi * (weeks[None] - peaks[:, None]) / _YEAR)
     levels = _draw_levels(rng, n_items)
     growth = np.exp(rng.normal(0, 0.002) * weeks)
-    return _Means(levels[:, None] * growth * np.exp(strength[:, None] * wave))
+    return Means(levels[:, None] * growth * np.exp(strength[:, None] * wave))
 
 
-def _level_shifts(rng: np.random.Generator) -> _Means:
+def _level_shifts(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng, weeks=(30, 110))
     steps = (rng.random((n_items, n_weeks)) < 1 / 40) * rng.normal(0, 0.8, (n_items, n_weeks))
     shop_wide = (rng.random(n_weeks) < 1 / 60) * rng.normal(0, 0.4, n_weeks)
     walk = np.clip(np.cumsum(steps + shop_wide, axis=1), -2, 2)
-    return _Means(_draw_levels(rng, n_items)[:, None] * np.exp(walk))
+    return Means(_draw_levels(rng, n_items)[:, None] * np.exp(walk))
 
 
-def _launches(rng: np.random.Generator) -> _Means:
+def _launches(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng, items=(20, 150), weeks=(30, 110))
     first = np.where(rng.random(n_items) < 0.5, 0, rng.integers(0, n_weeks, n_items))
     life = rng.exponential(60, n_items) + 8
@@ -232,25 +232,25 @@ def _launches(rng: np.random.Generator) -> _Means:
     novelty = 1 + 1.5 * np.exp(-np.maximum(age, 0) / 4) * (first[:, None] > 0)
     sold = (age >= 0) & (age < life[:, None])
     rate = _draw_levels(rng, n_items)[:, None] * novelty * sold
-    return _Means(rate, more={"listed": first})
+    return Means(rate, more={"listed": first})
 
 
-def _long_tail(rng: np.random.Generator) -> _Means:
+def _long_tail(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng, items=(50, 150))
     levels = rng.uniform(40, 200) / (1 + np.arange(n_items)) ** rng.uniform(1.0, 1.5)
-    return _Means(np.tile(levels[:, None], n_weeks), noise=0.25)
+    return Means(np.tile(levels[:, None], n_weeks), noise=0.25)
 
 
-def _views(rng: np.random.Generator) -> _Means:
+def _views(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng, items=(60, 150), weeks=(12, 30))
-    return _Means(
+    return Means(
         np.tile(_draw_levels(rng, n_items, 0.5, 0.8)[:, None], n_weeks),
         sizes=1.0,
         more={"views": _VIEWS_PER_ORDER},
     )
 
 
-def _price_changes(rng: np.random.Generator) -> _Means:
+def _price_changes(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng, weeks=(26, 90))
     starts = rng.random((n_items, n_weeks)) < 0.08
     starts[:, 0] = True
@@ -258,18 +258,18 @@ def _price_changes(rng: np.random.Generator) -> _Means:
     latest = np.maximum.accumulate(np.where(starts, np.arange(n_weeks), 0), axis=1)
     ratio = np.take_along_axis(drawn, latest, axis=1)
     rate = _draw_levels(rng, n_items)[:, None] * ratio ** rng.uniform(-3, -1)
-    return _Means(rate, more={"ratio": ratio, "planned": bool(rng.random() < 0.5)})
+    return Means(rate, more={"ratio": ratio, "planned": bool(rng.random() < 0.5)})
 
 
-def _promotions(rng: np.random.Generator, *, planned: bool) -> _Means:
+def _promotions(rng: np.random.Generator, *, planned: bool) -> Means:
     n_items, n_weeks = _draw_sizes(rng, weeks=(26, 100))
     promoted = rng.random((n_items, n_weeks)) < rng.uniform(0.04, 0.15)
     rate = _draw_levels(rng, n_items)[:, None] * np.where(promoted, rng.uniform(1.8, 3.5), 1.0)
     ratio = np.where(promoted, 0.8, 1.0)
-    return _Means(rate, more={"ratio": ratio} | ({"promotions": promoted} if planned else {}))
+    return Means(rate, more={"ratio": ratio} | ({"promotions": promoted} if planned else {}))
 
 
-def _holidays(rng: np.random.Generator) -> _Means:
+def _holidays(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng, weeks=(30, 120))
     factor = np.exp(rng.normal(0, 0.05, n_weeks))
     for week in range(n_weeks):
@@ -279,32 +279,32 @@ def _holidays(rng: np.random.Generator) -> _Means:
         if day.month == 8:
             factor[week] *= 0.6
     factor[rng.integers(0, n_weeks, 2)] *= 1.6
-    return _Means(_draw_levels(rng, n_items)[:, None] * factor)
+    return Means(_draw_levels(rng, n_items)[:, None] * factor)
 
 
-def _closed(rng: np.random.Generator) -> _Means:
+def _closed(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng, weeks=(30, 90))
     first = int(rng.integers(8, n_weeks - 14))
     factor = np.ones(n_weeks)
     factor[first : first + int(rng.integers(2, 9))] = 0
-    return _Means(_draw_levels(rng, n_items)[:, None] * factor)
+    return Means(_draw_levels(rng, n_items)[:, None] * factor)
 
 
-def _bulk_orders(rng: np.random.Generator) -> _Means:
+def _bulk_orders(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng, weeks=(26, 90))
     rate = np.tile(_draw_levels(rng, n_items)[:, None], n_weeks)
     bulk = rng.random(rate.shape) < 0.004
-    return _Means(rate, more={"bulk": bulk * rng.integers(20, 120, rate.shape)})
+    return Means(rate, more={"bulk": bulk * rng.integers(20, 120, rate.shape)})
 
 
-def _noisy(rng: np.random.Generator) -> _Means:
+def _noisy(rng: np.random.Generator) -> Means:
     n_items, n_weeks = _draw_sizes(rng)
     walk = np.cumsum(rng.normal(0, 0.06, (n_items, n_weeks)), axis=1)
     shop_wide = np.cumsum(rng.normal(0, 0.04, n_weeks))
-    return _Means(_draw_levels(rng, n_items)[:, None] * np.exp(walk + shop_wide), noise=0.4)
+    return Means(_draw_levels(rng, n_items)[:, None] * np.exp(walk + shop_wide), noise=0.4)
 
 
-_RATES: Mapping[str, Callable[[np.random.Generator], _Means]] = {
+_RATES: Mapping[str, Callable[[np.random.Generator], Means]] = {
     "steady": _steady,
     "young": _young,
     "intermittent": _intermittent,
@@ -326,7 +326,7 @@ _RATES: Mapping[str, Callable[[np.random.Generator], _Means]] = {
 }
 
 
-def _draw_orders(means: _Means, rng: np.random.Generator) -> Orders:
+def draw_orders(means: Means, rng: np.random.Generator) -> Orders:
     """Draw order lines: gamma noise, Poisson lines, geometric units, a minute in the week."""
     rate = means.rate
     noise = rng.gamma(1 / means.noise**2, means.noise**2, rate.shape)
@@ -385,7 +385,7 @@ def draw_shop(kind: str, seed: int) -> DemandShop:
     else:
         means = _RATES[kind](rng)
         (n_items, n_weeks), more = means.rate.shape, means.more
-        orders = _draw_orders(means, rng)
+        orders = draw_orders(means, rng)
     ratio = more.pop("ratio", np.ones((n_items, n_weeks)))
     more.pop("bulk", None)
     usual = np.round(rng.uniform(2, 40, n_items), 2)
