@@ -57,6 +57,9 @@ _THETA_SMOOTHING = 0.2
 _DAMPING, _TREND_SMOOTHING = 0.9, 0.05
 _LEVEL_WEEKS = 8
 _SEASON_ORIGINS = 30  # the newest, at which seasons of earlier years are compared
+# Within its first year a season looks like a trend: the trend counts in full until the first of
+# these weeks, and not at all from the second one until a season could be known.
+_TREND_IN_FULL, _NO_TREND = 20, 30
 
 
 def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
@@ -94,12 +97,14 @@ def predict_tsb(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
 
 def measure_trend(panel: DemandPanel) -> ZoneTrend:
     """Return the trend of each zone of a panel, without the season where earlier years show one."""
-    strength = 0.0
     if knows_season(panel.n_known):
         by_category = sum_by_category(panel.units, panel.groups[1])
         origins = range(panel.n_known - _SEASON_ORIGINS, panel.n_known)
         strength = fit_season_strength(by_category, origins, compute_levels_of_sums)
-    return measure_drift(panel, strength).fit_trend()
+        return measure_drift(panel, strength).fit_trend()
+    share = (_NO_TREND - panel.n_known) / (_NO_TREND - _TREND_IN_FULL)
+    trend = measure_drift(panel, 0.0).fit_trend()
+    return ZoneTrend(trend.slopes * min(max(share, 0.0), 1.0), trend.zone)
 
 
 def lower_spikes(units: Float64Array) -> Float64Array:

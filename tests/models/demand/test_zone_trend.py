@@ -8,7 +8,7 @@ import pytest
 from features.contracts.arrays import Float64Array
 from models.demand.model import predict_without_learner
 from models.demand.panel import DemandPanel
-from models.demand.simple_methods import SIMPLE, predict_simple
+from models.demand.simple_methods import SIMPLE, measure_trend, predict_simple
 from models.demand.zone_trend import TREND_WEEKS, ZoneTrend, damp_steps, fit_trend
 from tests.shops.demand_panels import make_panel
 
@@ -81,10 +81,10 @@ def test_the_line_ends_at_one_and_rises_less_every_week() -> None:
     assert ZoneTrend(np.array([1.0]), np.array([0])).ahead([13])[0, 0] == pytest.approx(2)
 
 
-def grow(weekly: float) -> DemandPanel:
-    """A panel of 26 weeks whose 60 items all sell 400 units in the last week, without noise."""
-    panel = make_panel(n_series=60, n_known=TREND_WEEKS)
-    line = np.exp(weekly * np.arange(1.0 - TREND_WEEKS, 1))
+def grow(weekly: float, n_weeks: int = 20) -> DemandPanel:
+    """A panel whose 60 items all sell 400 units in the last week, without noise."""
+    panel = make_panel(n_series=60, n_known=n_weeks)
+    line = np.exp(weekly * np.arange(1.0 - n_weeks, 1))
     return replace(panel, units=np.tile(400 * line, (60, 1)).astype(np.float32))
 
 
@@ -98,6 +98,12 @@ def test_every_simple_method_answers_on_the_trend_line(weekly: float) -> None:
         share = 0.95 if name == "CrostonSBA" else 1.0
         rows = np.tile(share * expected, (60, 1))
         assert means[:, :, method] == pytest.approx(rows, rel=0.02), name
+
+
+@pytest.mark.parametrize(("n_weeks", "share"), [(20, 1.0), (25, 0.5), (30, 0.0), (50, 0.0)])
+def test_what_may_be_a_season_of_the_first_year_is_no_trend(n_weeks: int, share: float) -> None:
+    slopes = measure_trend(grow(0.04, n_weeks)).slopes
+    assert slopes == pytest.approx(share * 0.04, rel=0.02)
 
 
 def test_tsb_without_the_learner_knows_the_trend_too() -> None:
