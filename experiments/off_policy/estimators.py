@@ -206,7 +206,8 @@ def _find_skewed_quantiles(influence: Float64Array, quantile: float) -> tuple[fl
     >>> round(low, 2), round(high, 2)
     (-2.6, 1.69)
     """
-    skewness = float((influence**3).sum() / (influence**2).sum() ** 1.5)
+    variance = float((influence**2).sum())
+    skewness = float((influence**3).sum()) / variance**1.5 if variance > 0 else 0.0
     if abs(skewness) < 1e-9:
         return -quantile, quantile
     low, high = (

@@ -27,7 +27,7 @@ from serving.access import EVERYWHERE
 from serving.database.audit_log import SYSTEM, AuditEntry, AuditLog, Decider
 from serving.database.decided_prices import append_decided
 from serving.database.price_locks import PriceLocks
-from serving.price_desk.approvals import append_prices, begins_at, make_price
+from serving.price_desk.approvals import append_prices, begins_at, is_base, make_price
 from serving.price_desk.broken_rules import find_broken_rules
 from serving.price_desk.controls_repository import ActivationStop, Controls
 from serving.price_desk.ended_tests import explain_ended_tests
@@ -191,7 +191,7 @@ def _explain_base(suggestion: Suggestion, before: Price | None, system: Decider)
     """Return why the price that the suggestion would change is not that of its approval."""
     if suggestion.item_id in system.off_sale:
         return "the item is off sale"
-    if before is not None and before.price_id == suggestion.base_price_id:
+    if before is not None and is_base(before, suggestion):
         return None
     if before is not None and before.valid_to is not None:
         return f"another promotion runs until {before.valid_to.isoformat()}"

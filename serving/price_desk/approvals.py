@@ -292,13 +292,16 @@ def _find_current_prices(
     return prices
 
 
-def _is_base(current: Price, suggestion: Suggestion) -> bool:
-    """Return whether a price is the one that a suggestion was computed against: itself, or the row
-    that restored it when the suggestion was withdrawn."""
-    is_own_withdrawal = (
-        current.source is PriceSource.ROLLBACK and current.suggestion_id == suggestion.id
+def is_base(current: Price, suggestion: Suggestion) -> bool:
+    """Return whether a price is the one that a suggestion was computed against: itself, the row
+    that restored it when the suggestion was withdrawn, or another row that repeats it."""
+    if current.price_id == suggestion.base_price_id:
+        return True
+    known = suggestion.current_price_minor, suggestion.list_price_minor
+    is_same = (current.offer_price_minor, current.list_price_minor) == known
+    return current.source is PriceSource.ROLLBACK and (
+        current.suggestion_id == suggestion.id or (is_same and current.valid_to is None)
     )
-    return current.price_id == suggestion.base_price_id or is_own_withdrawal
 
 
 def _find_objection(
@@ -311,7 +314,7 @@ def _find_objection(
         return Forbidden(
             "whoever proposed or edited a price may not approve it", hint="Ask a colleague"
         )
-    if current is None or not _is_base(current, suggestion):
+    if current is None or not is_base(current, suggestion):
         return Conflict(
             "another price is valid than the one this suggestion was computed against",
             hint="Run: shopwright prices suggest",

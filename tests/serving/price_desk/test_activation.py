@@ -58,6 +58,10 @@ def read(engine, key):
         return Suggestions(connection).get(key)
 
 
+def find_base(connection, at):
+    return Ledger(connection).find_current(["milk"], "default", at)["milk"].price_id
+
+
 def list_actions(engine, key):
     with reading(engine) as connection:
         return [
@@ -348,6 +352,31 @@ def test_a_rollback_holds_when_a_withdrawn_price_beside_it_would_have_begun(engi
         (corrected,) = [e for e in AuditRecords(connection).page() if e.action == "correct"]
     assert corrected.details["offer_price"] == "1.00"
     assert corrected.details["valid_from"] == (NOW + WEEK).isoformat()
+
+
+def test_a_price_goes_live_where_the_ledger_repeats_the_one_it_was_computed_against(engine):
+    (planned,) = store_suggestions(engine, make_suggestion("milk", 120))
+    approve(engine, planned, NOW + WEEK)
+    with transaction(engine) as connection:
+        assert stop_activations(connection, make_decider(days=1, reason="wrong costs")) == 1
+        assert resume_activations(connection, make_decider(days=1)) == 1
+    planned_price = read(engine, planned).price_id
+    with transaction(engine) as connection:
+        roll_back(connection, make_decider("ben", 1), planned_price)
+        (live,) = Suggestions(connection).add(
+            [make_suggestion("milk", 110, base=find_base(connection, NOW + DAY))]
+        )
+    live_price = approve(engine, live, days=2).price_id
+    # On the day of the plan that was rolled back the ledger repeats the price that is live.
+    assert read_offer_prices(engine, "milk", at=NOW + WEEK) == [110]
+    with transaction(engine) as connection:
+        assert find_base(connection, NOW + WEEK) != live_price
+        later = make_suggestion("milk", 115, base=live_price)
+        later = replace(later, current_price_minor=110, list_price_minor=110)
+        (key,) = Suggestions(connection).add([later])
+    approve(engine, key, NOW + 2 * WEEK, days=3)
+    settle(engine, NOW + 2 * WEEK)
+    assert read(engine, key).status == "live"
 
 
 def test_a_preview_refuses_what_the_approval_refuses_and_sums_the_effects(engine, settings):
