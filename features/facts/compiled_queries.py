@@ -2,10 +2,9 @@
 
 To write the SQL of a small query takes Ibis longer than to answer it takes DuckDB. Most expressions
 differ from earlier ones in the instants, ids and names of tables alone, so the SQL is kept with
-gaps for these.
-A shape is compiled as usual when it comes for the first time. At the second time the gaps are
-found: the SQL of stand-in values, with the real ones put in their place, must equal the SQL of the
-real ones. Where it does not, the shape is always compiled.
+gaps for these. A shape is compiled as usual when it comes for the first time. At the second time
+the gaps are found: the SQL of stand-in values, with the real ones put in their place, must equal
+the SQL of the real ones. Where it does not, the shape is always compiled.
 """
 
 from __future__ import annotations

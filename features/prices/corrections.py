@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from features.prices.ledger import NewPrice, Price, PriceSource, number_rows
-from features.prices.timeline import find_decided_price, find_price_at
+from features.prices.ledger import NewPrice, Price, PriceSource
+from features.prices.timeline import find_decided_price, find_price_at, number_rows
 
 
 def find_corrections(history: Sequence[Price], now: datetime) -> list[NewPrice]:
@@ -22,14 +22,14 @@ def find_corrections(history: Sequence[Price], now: datetime) -> list[NewPrice]:
     The served price is compared from `now` on, at every time at which a price of the item begins or
     ends; what was served before stays.
     """
-    if not any(_is_copy(row) for row in history):
+    if not has_copies(history):
         return []
     times = {time for row in history for time in (row.valid_from, row.valid_to) if time}
     known = list(history)
     corrections: list[NewPrice] = []
     for at in [now, *sorted(time for time in times if time > now)]:
         served, decided = find_price_at(known, at), find_decided_price(history, at)
-        if served is not None and decided is not None and _terms(decided) != _terms(served):
+        if served is not None and decided is not None and decided.shown != served.shown:
             # What begins later, or undoes a later beginning, is valid before this one anyway.
             row = _build_correction(decided, at, now, {price.price_id for price in known})
             corrections.append(row)
@@ -37,15 +37,13 @@ def find_corrections(history: Sequence[Price], now: datetime) -> list[NewPrice]:
     return corrections
 
 
-def _is_copy(row: Price) -> bool:
-    """Return whether a row repeats the price beneath another one."""
-    ends_promotion = row.source is PriceSource.IMPORTED and row.reverts_price_id is not None
-    return ends_promotion or row.source is PriceSource.ROLLBACK
-
-
-def _terms(price: Price) -> tuple[object, ...]:
-    """Return what customers see of a price."""
-    return price.list_price_minor, price.offer_price_minor, price.promotion_id
+def has_copies(history: Sequence[Price]) -> bool:
+    """Return whether a row of the history repeats the price beneath another one."""
+    return any(
+        row.source is PriceSource.ROLLBACK
+        or (row.source is PriceSource.IMPORTED and row.reverts_price_id is not None)
+        for row in history
+    )
 
 
 def _build_correction(

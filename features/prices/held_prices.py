@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from features.prices.corrections import find_corrections
+from features.prices.corrections import has_copies
 from features.prices.guards import explain_jump
 from features.prices.law import explain_new_objection
-from features.prices.ledger import DECIDED, Ledger, NewPrice, Price, number_rows
+from features.prices.ledger import DECIDED, Ledger, NewPrice, Price
 from features.prices.reduction_rule import FindRules, ReductionRule
-from features.prices.timeline import find_decided_price, find_last_price, find_price_at
+from features.prices.timeline import find_decided_price, find_last_price, find_price_at, number_rows
 
 # The first price list of a shop says what it sold at: a price that has been valid for so long is
 # no slip.
@@ -146,13 +146,10 @@ class _ItemCheck:
         What lies beneath a price that ends is valid then; what a rollback hides, once its copy is
         corrected.
         """
-        corrected = number_rows(known, find_corrections(known, self.now))
-        times = {time for row in corrected for time in (row.valid_from, row.valid_to) if time}
+        find_price = find_decided_price if has_copies(known) else find_price_at
+        times = {time for row in known for time in (row.valid_from, row.valid_to) if time}
         for at in [self.now, *sorted(time for time in times if time > self.now)]:
-            is_corrected = (live := find_price_at(corrected, at)) is not None and (
-                live.seq > max(price.seq for price in known)
-            )
-            price = find_decided_price(known, at) if is_corrected else live
+            price = find_price(known, at)
             if price is not None and price.seq in numbers:
                 return price
         return None

@@ -60,6 +60,11 @@ class NewPrice:
     suggestion_id: str | None = None
     reverts_price_id: str | None = None
 
+    @property
+    def shown(self) -> tuple[int, int, str | None]:
+        """What customers see of the price: list and offer price, and the promotion."""
+        return self.list_price_minor, self.offer_price_minor, self.promotion_id
+
     def content_id(self) -> str:
         """Return an id of the content without `recorded_at`: the same price is stored once."""
         parts = (
@@ -102,16 +107,6 @@ class Price(NewPrice):
             promotion_id=None,
             expired_at=self.valid_to,
         )
-
-
-def number_rows(history: Sequence[Price], rows: Iterable[NewPrice]) -> list[Price]:
-    """Return the history of an item as it is once rows are appended."""
-    seq = max((price.seq for price in history), default=0)
-    added = [
-        Price(**vars(row), seq=seq + number, price_id=row.content_id())
-        for number, row in enumerate(rows, 1)
-    ]
-    return [*history, *added]
 
 
 class Ledger:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
 
-from features.prices.ledger import DECIDED, Price, PriceSource
+from features.prices.ledger import DECIDED, NewPrice, Price, PriceSource
+
+
+def number_rows(history: Sequence[Price], rows: Iterable[NewPrice]) -> list[Price]:
+    """Return the history of an item as it is once rows are appended."""
+    seq = max((price.seq for price in history), default=0)
+    added = [
+        Price(**vars(row), seq=seq + number, price_id=row.content_id())
+        for number, row in enumerate(rows, 1)
+    ]
+    return [*history, *added]
 
 
 def compute_mean_offer(history: Sequence[Price], start: datetime, end: datetime) -> float | None:
@@ -86,29 +96,16 @@ def _find_restated(begun: Sequence[Price], row: Price) -> set[int]:
     end."""
     if row.source is not PriceSource.IMPORTED:
         return set()
-    terms = row.valid_from, row.list_price_minor, row.offer_price_minor, row.promotion_id
     return {
         other.seq
         for other in begun
         if other.source is PriceSource.IMPORTED
-        and terms
-        == (
-            other.valid_from,
-            other.list_price_minor,
-            other.offer_price_minor,
-            other.promotion_id,
-        )
+        and (other.valid_from, other.shown) == (row.valid_from, row.shown)
     }
 
 
 def _list_content(row: Price) -> tuple[object, ...]:
-    return (
-        row.valid_from,
-        row.valid_to,
-        row.list_price_minor,
-        row.offer_price_minor,
-        row.promotion_id,
-    )
+    return row.valid_from, row.valid_to, row.shown
 
 
 def _is_valid(price: Price, at: datetime) -> bool:

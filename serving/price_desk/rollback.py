@@ -13,11 +13,11 @@ from features.contracts.money import to_major
 from features.database import lock
 from features.prices.guards import explain_jump
 from features.prices.law import explain_objection
-from features.prices.ledger import Ledger, NewPrice, Price, PriceSource, number_rows
+from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
 from features.prices.promotions import find_promoted_category
 from features.prices.reduction_rule import ReductionRule
 from features.prices.restoring import build_restoring_rows, find_prices_before
-from features.prices.timeline import find_repeated_price, is_effective
+from features.prices.timeline import find_repeated_price, is_effective, number_rows
 from serving.access import find_objection
 from serving.database.audit_log import BUSINESS_TIME, AuditEntry, AuditLog, Decider
 from serving.database.decided_prices import append_decided

@@ -54,7 +54,7 @@ def find_ending_rows(
             continue
         others = [price for price in history if roots.get(price.price_id) != root]
         target = _find_target(item, own.get(row_key(root)), root, others, since)
-        if target is not None and _terms(target) != _terms(served):
+        if target is not None and target.shown != served.shown:
             # One row of the ledger reverts another: the next part goes on from the last one.
             reverted = served.price_id
             while reverted in reverting:
@@ -80,7 +80,7 @@ def find_left_out(
         ):
             continue
         served = find_price_at(history, at)
-        if served is not None and _terms(served) == _terms(row):
+        if served is not None and served.shown == row.shown:
             yield replace(row, valid_to=at), served
 
 
@@ -127,7 +127,7 @@ def _is_left_out(item: ListedItem, promotion: NewPrice, at: datetime) -> bool:
         or promotion.promotion_id is not None
     )
     # The same price from an earlier beginning is still announced.
-    return is_promotion and _terms(stated) != _terms(promotion)
+    return is_promotion and stated.shown != promotion.shown
 
 
 def _build_row(
@@ -145,11 +145,6 @@ def _build_row(
         recorded_at=now,
         promotion_id=target.promotion_id,
     )
-
-
-def _terms(price: NewPrice) -> tuple[object, ...]:
-    """Return what customers see of a price."""
-    return price.list_price_minor, price.offer_price_minor, price.promotion_id
 
 
 def group_by_item(rows: Iterable[NewPrice]) -> Mapping[tuple[str, str], list[NewPrice]]:

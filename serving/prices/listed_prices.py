@@ -24,8 +24,8 @@ from features.prices.held_prices import (
     is_opening,
     row_key,
 )
-from features.prices.ledger import Ledger, NewPrice, Price, PriceSource, number_rows
-from features.prices.timeline import find_price_at
+from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
+from features.prices.timeline import find_price_at, number_rows
 from serving.prices.list_ends import (
     ListedItem,
     find_ending_rows,

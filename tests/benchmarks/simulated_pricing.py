@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -78,6 +78,21 @@ class SuggestionResult:
 
 
 @dataclass(frozen=True)
+class EffectResult:
+    """The error of an estimated effect over the items (n,), and whether its 90 % intervals hold."""
+
+    bias: float
+    covered: BoolArray
+
+    @classmethod
+    def compare(cls, effect: Float64Array, error: Float64Array, truth: Float64Array) -> Self:
+        """Return the result of the items with an effect."""
+        known = np.isfinite(effect)
+        distance = (effect - truth)[known]
+        return cls(_average(distance), np.abs(distance) <= _NINETY * error[known])
+
+
+@dataclass(frozen=True)
 class ShopResult:
     """The results of one shop.
 
@@ -85,6 +100,7 @@ class ShopResult:
                      without the rule that holds uncertain prices back
     covered, covered_suggested   whether the 90 % interval of each item (n,) holds the truth: all
                      items with an elasticity, those with a suggestion of ours
+    reductions       of announced reductions, by response: its depth, its announcement
     grades           number of items by evidence grade
     wmape            of units at ±10 %, one price at a time: of the last year's sales at other
                      prices, predicted from the actual sales
@@ -98,6 +114,7 @@ class ShopResult:
     results: dict[str, SuggestionResult]
     covered: BoolArray
     covered_suggested: BoolArray
+    reductions: dict[str, EffectResult]
     grades: Counter[str]
     wmape: float
     wmape_response: float
@@ -139,6 +156,7 @@ def evaluate_shop(prepared: PreparedShop, costs: Costs = "history") -> ShopResul
         results=results,
         covered=covered[known],
         covered_suggested=covered[known & is_suggested],
+        reductions=_compare_reductions(shop, model),
         grades=Counter(item.evidence_grade.name for item in items),
         wmape=_compute_wmape(last_year_units, usable, _true_units_of_last_year(shop)),
         wmape_response=_compute_wmape(true_units, usable, _true_units_to_come(shop)),
@@ -278,6 +296,18 @@ def build_pricing_items(
     cross_effects = model.find_cross_elasticities(shop.item_ids, ZONE)
     items = add_cross_effects(items, cross_effects)
     return items if knows_cost else add_cross_effects(imply_costs(items), cross_effects)
+
+
+def _compare_reductions(shop: SimulatedShop, model: ElasticityModel) -> dict[str, EffectResult]:
+    response = model.find_reduction_response(shop.item_ids, ZONE)
+    return {
+        "depth": EffectResult.compare(
+            response.depth, response.depth_error, shop.compute_depth_elasticities()
+        ),
+        "announcement": EffectResult.compare(
+            response.announced, response.announced_error, shop.compute_announcement_lifts()
+        ),
+    }
 
 
 def _fit_baselines(panel: PricePanel, shop: SimulatedShop) -> dict[str, Float64Array]:

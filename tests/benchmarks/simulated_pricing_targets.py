@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from experiments.simulator.parameters import Form
 from tests.benchmarks.simulated_pricing import (
     EVERY_SUGGESTION,
@@ -167,6 +169,11 @@ def print_responses(series: Series) -> None:
         "WMAPE at ±10 % of the last year {:.3f}, of the weeks to come by the response alone {:.3f},"
         " from the forecast {:.3f}".format(*wmapes)
     )
+    for name in series.shops[0].reductions:
+        of_shops = [shop.reductions[name] for shop in series.shops]
+        bias = statistics.fmean(effect.bias for effect in of_shops)
+        covered = np.concatenate([effect.covered for effect in of_shops])
+        print(f"{name} of reductions: bias {bias:+.2f}, 90 % intervals hold {covered.mean():.0%}")
 
 
 def list_targets(series: Series) -> list[Target]:

@@ -23,6 +23,7 @@ from tests.benchmarks.simulated_pricing import (
     LEAST_SQUARES,
     OURS,
     ZONE,
+    EffectResult,
     ShopResult,
     SuggestionResult,
     compute_item_gains,
@@ -175,12 +176,20 @@ def make_result(seed: int, **changes: float) -> ShopResult:
             EMPIRICAL_BAYES: ours,
         },
         covered=covered,
+        reductions={},
         covered_suggested=covered,
         grades=Counter(A=96),
         wmape=0.05,
         wmape_response=0.05,
         wmape_forecast=0.1,
     )
+
+
+def test_effects_are_compared_where_they_are_known():
+    effect, error = np.array([-2.0, np.nan, -1.0]), np.array([0.5, np.nan, 0.1])
+    result = EffectResult.compare(effect, error, np.array([-2.5, -2.0, -2.0]))
+    assert result.bias == pytest.approx(0.75)
+    assert result.covered.tolist() == [True, False]
 
 
 @pytest.mark.parametrize(

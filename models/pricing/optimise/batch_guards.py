@@ -19,9 +19,7 @@ from features.contracts.pricing import PriceSuggestion, PricingItem
 
 _LEVEL = 0.01  # rate at which a batch fails whose share lies exactly at the limit
 _MIN_MOVES = 10  # fewer suggestions are read one by one, whatever their mean change
-# Rules that say nothing about the inputs: one chooses among near prices, the others bound how far
-# prices go in one run, and stop nearly all changes that would gain.
-_STEP_RULES = ("ending", "maximum change", "untested step", "tried range", "ceiling")
+_ROUNDING_RULES = ("ending",)  # they choose among near prices and stop nothing
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,7 @@ class BatchGuards:
     """Limits of a run in one zone; beyond one of them an analyst must submit the suggestions.
 
     max_share_one_way     of the suggestions that may raise (or lower) prices
-    max_share_bound       of the suggestions that a rule stops short of the best price, other than
-                          by how far it may move in one run
+    max_share_bound       of the suggestions that a rule stops short of the best price
     max_share_inelastic   of the suggestions at regular prices whose elasticity is above -1
     max_weekly_move       revenue-weighted mean change of the zone's prices within a week, with what
                           was approved in the last seven days, a share; from ten suggestions on
@@ -64,20 +61,14 @@ def find_batch_problems(
     n = len(suggestions)
     n_raises = sum(s.suggested_price_minor > s.current_price_minor for s in suggestions)
     n_bound = sum(
-        s.binding_rule is not None and s.binding_rule not in _STEP_RULES for s in suggestions
+        s.binding_rule is not None and s.binding_rule not in _ROUNDING_RULES for s in suggestions
     )
     known = [s.elasticity for s in suggestions if not math.isnan(s.elasticity)]
     n_inelastic = sum(elasticity > -1 for elasticity in known)
     way, n_one_way = ("raise", n_raises) if 2 * n_raises >= n else ("lower", n - n_raises)
     shares = (
         (n_one_way, n, guards.max_share_one_way, f"{way} the price", "max_share_one_way"),
-        (
-            n_bound,
-            n,
-            guards.max_share_bound,
-            "are stopped by a rule other than how far they may move",
-            "max_share_bound",
-        ),
+        (n_bound, n, guards.max_share_bound, "are stopped by a rule", "max_share_bound"),
         (
             n_inelastic,
             len(known),

@@ -347,7 +347,7 @@ def predict_log_units(
         )
     treatments = centre_treatments(panel)
     lost = np.stack([columns[name] for name in ("inside_regular", "inside", "inside")], axis=1)
-    kept = 1 - lost * columns["share"][:, None]
+    kept = 1 - lost * nests.share[:, None]
     by_price = combine_treatments(columns["responses"] * kept, treatments)
     utility = combine_treatments(columns["responses"], treatments)
     utility += apply_coefficients(columns["effects"], controls)

@@ -219,12 +219,12 @@ def _describe_cross(nest: NestGains, columns: Mapping[str, AnyArray]) -> dict[st
     slopes, error = columns["responses"][:, REGULAR], columns["error"]
     by_nest = np.clip(nest.move_elasticities(slopes), -error, error)
     own_error = np.sqrt(error**2 - by_nest**2)
-    sent, by_own, common, alone = nest.find_cross(slopes, own_error / columns["own_share"])
-    cross_error = np.sqrt(by_own**2 + common**2 + alone**2)
-    covariance = own_error * by_own + by_nest * common
+    cross = nest.find_cross(slopes, own_error / columns["own_share"])
+    cross_error = np.sqrt(cross.by_own**2 + cross.common**2 + cross.alone**2)
+    covariance = own_error * cross.by_own + by_nest * cross.common
     return {
         "cross_received": nest.received,
-        "cross_sent": sent,
+        "cross_sent": cross.sent,
         "cross_error": cross_error,
         "cross_correlation": covariance / np.maximum(error * cross_error, 1e-12),
     }

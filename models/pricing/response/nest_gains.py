@@ -6,6 +6,7 @@ S series; the nest of an item is its family or the rest of its category.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,21 @@ from models.pricing.response.treatments import N_TREATMENTS, REGULAR
 # Items of a family differ in how much they take from each other by about so much of it; those of
 # the rest of a category, some of which do not replace each other at all, by more.
 _HETEROGENEITY, _HETEROGENEITY_OF_RESTS = 0.3, 0.6
+
+
+class SentUnits(NamedTuple):
+    """What nests gain from the regular prices of items (S,), and the parts of its error.
+
+    sent     of the cross elasticity, received (i) × sent (j)
+    by_own   by how much it moves with one standard error of the item's own slope, a share of it
+    common   the same for the diversion that all items of the shop have in common
+    alone    standard error that pairs of items have alone, a share of it
+    """
+
+    sent: Float64Array
+    by_own: Float64Array
+    common: Float64Array
+    alone: Float64Array
 
 
 @dataclass(frozen=True)
@@ -82,14 +98,11 @@ class NestGains:
         more_lost = self.inside_regular * self.relative_error * self.nests.share
         return self.moved * self.kept[:, REGULAR] - slopes * more_lost
 
-    def find_cross(
-        self, slopes: Float64Array, own_errors: Float64Array
-    ) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
-        """Return `sent` at regular slopes (S,) with errors of their own, and parts of its error.
+    def find_cross(self, slopes: Float64Array, own_errors: Float64Array) -> SentUnits:
+        """Return what nests gain at regular slopes (S,) with errors of their own.
 
-        Shares of the cross elasticity, for one standard error each of the item's own slope, of the
-        diversion common to the shop, and of what pairs of items have alone. In the choice form the
-        nest gains what the item's slope drives away: less where it is less steep.
+        In the choice form a nest gains what the item's slope drives away: less where it is less
+        steep.
         """
         zero = np.zeros(len(slopes))
         sent, by_own, common = self.cross_weights, zero, self.relative_error
@@ -99,10 +112,9 @@ class NestGains:
             common = common + self.moved / np.minimum(slopes, -0.1)
         alone = np.where(self.nests.declared, _HETEROGENEITY, _HETEROGENEITY_OF_RESTS)
         is_nested = self.nests.nested
-        sent, by_own, common, alone = (
-            np.where(is_nested, part, 0.0) for part in (sent, by_own, common, alone)
+        return SentUnits(
+            *(np.where(is_nested, part, 0.0) for part in (sent, by_own, common, alone))
         )
-        return sent, by_own, common, alone
 
 
 def shift_regular(nest: NestEffect, errors: float) -> Float64Array:

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from features.prices.corrections import find_corrections
 from features.prices.held_prices import row_key
-from features.prices.ledger import NewPrice, PriceSource, number_rows
+from features.prices.ledger import NewPrice, PriceSource
 from features.prices.restoring import build_restoring_rows, find_prices_before
 from features.prices.timeline import (
     find_price_at,
     find_repeated_price,
     find_served_price,
     is_effective,
+    number_rows,
 )
 from serving.prices.list_ends import ListedItem, find_ending_rows
 from serving.prices.listed_prices import KnownPrices

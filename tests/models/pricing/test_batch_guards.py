@@ -15,7 +15,7 @@ from models.pricing.optimise.batch_guards import (
     find_least_share,
     measure_weekly_move,
 )
-from models.pricing.rules import CEILING, CHANGE, ENDING, MARGIN, TRIED, UNTESTED
+from models.pricing.rules import CHANGE, ENDING
 
 GUARDS = BatchGuards()
 NO_MOVE_LIMIT = BatchGuards(max_weekly_move=1.0)
@@ -80,14 +80,9 @@ def test_a_mixed_batch_trips_nothing() -> None:
 
 
 def test_all_but_two_rises_that_a_rule_stops_trip_two_guards() -> None:
-    text = problems(a_batch(1267, 1265, rule=MARGIN))
+    text = problems(a_batch(1267, 1265, rule=CHANGE))
     assert "1,265 of 1,267 suggestions raise the price (max_share_one_way is 0.9)" in text
     assert "1,267 of 1,267 suggestions are stopped by a rule" in text
-
-
-@pytest.mark.parametrize("rule", [CEILING, CHANGE, ENDING, TRIED, UNTESTED])
-def test_how_far_prices_may_move_in_a_run_says_nothing_of_its_inputs(rule: str) -> None:
-    assert problems(a_batch(1000, 600, rule=rule)) == ""
 
 
 def test_cuts_are_one_way_too() -> None:
