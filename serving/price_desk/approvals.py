@@ -193,10 +193,12 @@ def append_prices(
     }
     append_decided(connection, decider, list(rows.values()))
     live = [s for s in suggestions if rows[s.id].valid_from <= decider.now]
-    later = [s for s in suggestions if rows[s.id].valid_from > decider.now]
+    later = [row for row in rows.values() if row.valid_from > decider.now]
     supersede_live(connection, decider, live)
-    repository.enact([s.id for s in live], decider.now, status="live", **values)
-    repository.enact([s.id for s in later], decider.now, status="scheduled", **values)
+    begun = [rows[s.id].content_id() for s in live]
+    repository.enact(begun, decider.now, status="live", **values)
+    planned = [row.content_id() for row in later]
+    repository.enact(planned, decider.now, status="scheduled", **values)
     return rows
 
 

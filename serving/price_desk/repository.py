@@ -281,20 +281,21 @@ class Suggestions:
                 .values(version=price_suggestions.c.version + 1, updated_at=now, **values)
             )
 
-    def enact(self, ids: Sequence[str], now: datetime, **values: object) -> None:
-        """As `change`, and set the id of the ledger row that each suggestion became last.
-
-        The rows must be in the ledger already.
-        """
-        table = price_ledger.c
-        price_id = (
-            sa.select(table.price_id)
-            .where(table.suggestion_id == price_suggestions.c.id)
-            # Of a sum no index is known: to walk back in the order of seq reads half the ledger.
-            .order_by((table.seq + 0).desc())
-            .limit(1)
-        )
-        self.change(ids, now, price_id=price_id.scalar_subquery(), **values)
+    def enact(self, price_ids: Sequence[str], now: datetime, **values: object) -> None:
+        """As `change`, of the suggestions that became these rows of the ledger, and set the row of
+        each. The rows must be in the ledger already."""
+        if price_ids:
+            row = price_ledger.c
+            self._connection.execute(
+                price_suggestions.update()
+                .where(one_of(row.price_id, price_ids), row.suggestion_id == price_suggestions.c.id)
+                .values(
+                    version=price_suggestions.c.version + 1,
+                    updated_at=now,
+                    price_id=row.price_id,
+                    **values,
+                )
+            )
 
     def of_items(
         self, keys: Iterable[tuple[str, str]], statuses: Sequence[str]

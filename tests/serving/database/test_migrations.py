@@ -1,5 +1,6 @@
 """The schema: migrations against the tables that the code knows, and times in UTC."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
@@ -18,6 +19,8 @@ from serving.database.desk_tables import forecast_sets
 from serving.database.forecast_sets import ForecastSets, ModelKey
 from serving.database.migrate import newest_revision, upgrade
 from serving.database.tables import audit_log
+from serving.price_desk.repository import Suggestions
+from tests.shops.price_desk import make_suggestion
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -120,3 +123,30 @@ def test_times_are_stored_in_utc_and_never_without_a_zone(engine):
         AuditLog(connection).append([entry], NOW.astimezone(tz=None))
         at = connection.execute(sa.select(audit_log.c.at)).scalar_one()
     assert (at, at.utcoffset()) == (NOW, timedelta(0))
+
+
+def test_only_the_reasons_of_suggestions_are_kept_out_of_their_rows(engine):
+    """Of twenty suggestions with long reasons; ids and titles stay, however small rows must be."""
+    if engine.dialect.name != "postgresql":
+        return
+    # Digits of a square root: no compression makes such texts short.
+    digits = str(math.isqrt(2 * 10**8_000))
+    rows = [
+        make_suggestion(
+            f"item-{number:020}",
+            101,
+            title=f"A title of thirty letters, {number}",
+            expected={"note": digits[number * 70 :][:500]},
+            waterfall=[{"note": digits[number * 70 :][500:1_500]}],
+            details={"note": digits[number * 70 :][1_500:2_500]},
+        )
+        for number in range(20)
+    ]
+    toast = sa.text("SELECT reltoastrelid::regclass FROM pg_class WHERE oid = :name ::regclass")
+    with transaction(engine) as connection:
+        name = connection.execute(toast, {"name": "price_suggestions"}).scalar_one()
+        count = sa.text(f"SELECT count(DISTINCT chunk_id) FROM {name}")
+        before = connection.execute(count).scalar_one()
+        Suggestions(connection).add(rows)
+        values_kept_out = connection.execute(count).scalar_one() - before
+    assert values_kept_out == 20 * 3
