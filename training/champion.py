@@ -61,7 +61,7 @@ def compare_with_champion(candidate: Candidate, champion: Version, registry: Reg
         )
     candidate.progress(f"version {champion.version} on the same test data")
     measured = _measure_version(candidate, champion, registry)
-    stands_in = not _has_same_metric(candidate.trained, champion) or _is_unmeasured(champion)
+    stands_in = not _has_same_metric(candidate.trained, champion) or _was_never_measured(champion)
     if measured is None:
         verdict = Verdict(
             True,
@@ -75,12 +75,40 @@ def compare_with_champion(candidate: Candidate, champion: Version, registry: Reg
     beside = Reference(champion.version, _measure_losses(ours, measured.values))
     anchor = _measure_anchor(candidate, champion, beside, registry, ours)
     verdict = decide(candidate.task, beside, anchor, candidate.config)
-    if stands_in:
-        verdict = replace_stand_in(verdict)
-    elif candidate.task == "demand" and (known := champion.tags.get("fitted_until")):
-        newer = candidate.trained.fitted_until - datetime.fromisoformat(known)
-        verdict = renew(verdict, newer / timedelta(weeks=1), candidate.config)
+    verdict = replace_stand_in(verdict) if stands_in else _renew(candidate, champion, verdict)
     return replace(verdict, reason=f"{verdict.reason} [{measured.note}]")
+
+
+def decide_unmeasured(
+    candidate: Candidate, champion: Version | None, *, is_same_config: bool
+) -> Verdict:
+    """Return the verdict on a candidate of data that leave nothing to evaluate on.
+
+    It replaces a champion that was measured only with the same configuration, fitted on newer data,
+    or where the champion's forecasts run out.
+    """
+    if champion is None or _was_never_measured(champion):
+        return Verdict(True, "too little data to compare it with anything else")
+    if _is_older(candidate.trained, champion):
+        return Verdict(False, f"fitted on older data than champion {champion.version}")
+    nothing = f"nothing can be evaluated on these data; champion {champion.version} was measured"
+    verdict = Verdict(
+        is_same_config,
+        f"{nothing}, with the same configuration"
+        if is_same_config
+        else f"{nothing}, with another configuration: keep it, or promote this one by hand",
+        anchor=champion.tags.get("anchor") or champion.version,
+        carried=read_carried(champion.tags.get("carried")),
+    )
+    return _renew(candidate, champion, verdict)
+
+
+def _renew(candidate: Candidate, champion: Version, verdict: Verdict) -> Verdict:
+    """Return the verdict where a demand champion may be of data so old that forecasts run out."""
+    if candidate.task != "demand" or (known := champion.tags.get("fitted_until")) is None:
+        return verdict
+    newer = candidate.trained.fitted_until - datetime.fromisoformat(known)
+    return renew(verdict, newer / timedelta(weeks=1), candidate.config)
 
 
 def _is_older(trained: Trained[SavedModel], champion: Version) -> bool:
@@ -89,7 +117,8 @@ def _is_older(trained: Trained[SavedModel], champion: Version) -> bool:
     Evaluations by the same metric hold out as much, so their cuts compare; others hold out another
     part of the data, or none, so the ends of the data do.
     """
-    if _has_same_metric(trained, champion) and not _is_unmeasured(champion):
+    are_measured = trained.evaluation.comparisons and not _is_unmeasured(champion)
+    if are_measured and _has_same_metric(trained, champion):
         return trained.evaluation.cut < datetime.fromisoformat(champion.tags["cut"])
     ends = champion.tags.get("fitted_until", champion.tags["cut"])
     return trained.fitted_until < datetime.fromisoformat(ends)
@@ -103,6 +132,11 @@ def _has_same_metric(trained: Trained[SavedModel], champion: Version) -> bool:
 def _is_unmeasured(champion: Version) -> bool:
     """Return whether nothing was held out for a champion, since its data were too few."""
     return math.isnan(float(champion.tags.get("primary", 0)))
+
+
+def _was_never_measured(champion: Version) -> bool:
+    """Return whether neither a champion nor one before it with its configuration was measured."""
+    return _is_unmeasured(champion) and "anchor" not in champion.tags
 
 
 def describe_carried(verdict: Verdict) -> dict[str, str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from configs.settings import Settings
 from features.contracts.errors import BadInput
 from features.facts.facts import Facts
 from models.registry import NAMES, PASSED, REFUSED, Registry, Version
-from training.champion import Candidate, compare_with_champion, describe_carried
+from training.champion import (
+    Candidate,
+    compare_with_champion,
+    decide_unmeasured,
+    describe_carried,
+)
 from training.data_checks import (
     DataProfile,
     find_data_problems,
@@ -236,24 +242,34 @@ class TrainingRun:
                 f"cannot be compared with the champion, which was evaluated by {former}: "
                 f"{'; '.join(evaluation.notes)}",
             )
+        candidate = Candidate(
+            task.name,
+            trained,
+            self._gate_config(),
+            partial(self._refit, task, challenger),
+            self.progress,
+        )
         if not evaluation.comparisons:
-            return Verdict(True, "too little data to compare it with anything else")
+            known = None if champion is None else _read_config(task, champion)
+            is_same = known is not None and known.fitted == challenger.fitted
+            return decide_unmeasured(candidate, champion, is_same_config=is_same)
         if champion is None:
             reason = "first model, and not measurably behind any baseline that it must beat"
             return Verdict(True, reason)
-
-        def refit(version: Version) -> Mapping[str, UnitValues] | None:
-            """Fit the version's configuration at the challenger's cut and measure it there."""
-            former = _read_config(task, version)
-            if former is None or former.fitted == challenger.fitted:
-                return None
-            self.progress("fitting the champion's configuration at the same cut")
-            values = {**former.values, **challenger.protocol}
-            config = build(values, task.config, where="the champion's configuration")
-            return self._fit(task, config, refit=False).measure(None)
-
-        candidate = Candidate(task.name, trained, self._gate_config(), refit, self.progress)
         return compare_with_champion(candidate, champion, registry)
+
+    def _refit(
+        self, task: Task[Config], challenger: EvaluatedConfig, version: Version
+    ) -> Mapping[str, UnitValues] | None:
+        """Fit a version's configuration at the challenger's cut and measure it there; None where it
+        is not known, or is the challenger's."""
+        former = _read_config(task, version)
+        if former is None or former.fitted == challenger.fitted:
+            return None
+        self.progress("fitting the champion's configuration at the same cut")
+        values = {**former.values, **challenger.protocol}
+        config = build(values, task.config, where="the champion's configuration")
+        return self._fit(task, config, refit=False).measure(None)
 
 
 def _describe_config(task: Task[Config], config: Config) -> EvaluatedConfig:

@@ -403,6 +403,30 @@ def test_a_model_that_nothing_was_held_out_for_makes_way_for_one_that_was_measur
     assert "older data" in shop.train(1.0, after=-1).verdict.reason
 
 
+def test_a_measured_champion_stays_where_nothing_can_be_evaluated(shop: Shop) -> None:
+    shop.train(1.0, after=4)
+    report = shop.train(1.1, has_enough=False)  # another configuration
+    assert not report.verdict.promote
+    assert "nothing can be evaluated on these data; champion 1 was measured" in (
+        report.verdict.reason
+    )
+    assert shop.champion() == "1"
+    assert shop.train(1.0, has_enough=False, after=0).verdict.promote  # the champion's
+    assert not shop.train(1.1, has_enough=False, after=0).verdict.promote
+    assert shop.champion() == "3"
+    assert not shop.train(1.1).verdict.promote  # measurably worse
+
+
+def test_a_measured_champion_whose_forecasts_run_out_is_renewed_by_what_was_not_evaluated(
+    shop: Shop,
+) -> None:
+    shop.train(1.0)
+    assert not shop.train(1.1, has_enough=False, after=3).verdict.promote
+    report = shop.train(1.1, has_enough=False, after=1)
+    assert report.verdict.promote
+    assert "does not know the last 4 weeks" in report.verdict.reason
+
+
 def test_a_candidate_behind_its_baseline_is_refused_before_any_comparison(shop: Shop) -> None:
     shop.train(1.0)
     task = ATask(CUT + timedelta(weeks=2), passed=False)
