@@ -20,6 +20,7 @@ from experiments.simulator.oracle import compare_profits, find_best_prices
 from experiments.simulator.shop import SimulatedShop
 from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.pricing import EvidenceGrade, PricingItem
+from features.contracts.seeds import generator
 from models.pricing.implied_costs import imply_costs
 from models.pricing.optimise.confidence import drop_uncertain_prices
 from models.pricing.optimise.item_choices import find_choices
@@ -29,6 +30,7 @@ from models.pricing.response.elasticity import CrossElasticities, ElasticityMode
 from models.pricing.response.fit import fit_elasticities
 from models.pricing.response.panel import PricePanel
 from models.pricing.rules import PricingRules
+from tests.benchmarks.knowable_response import replace_by_knowable
 from tests.benchmarks.simulated_shop_data import PreparedShop, forget_costs
 from training.pricing.baselines import EMPIRICAL_BAYES, OWN, fit_baseline_slopes
 from training.pricing.task import PricingConfig
@@ -38,6 +40,7 @@ ZONE = "default"
 Costs = Literal["history", "today", "none"]
 OURS, LEAST_SQUARES, TRUE_RESPONSE = "ours", "least squares", "true response"
 EVERY_SUGGESTION = "ours, all"  # with max_losing_share 1
+KNOWABLE, EVERY_KNOWABLE = "knowable", "knowable, all"  # see `knowable_response`; the same
 _NINETY = 1.6449  # standard errors on each side of a 90 % interval
 _RATIOS = (0.9, 1.1)
 _YEAR_WEEKS = 52
@@ -96,8 +99,9 @@ class EffectResult:
 class ShopResult:
     """The results of one shop.
 
-    results          by price response: ours, least squares, empirical Bayes, the true one; and ours
-                     without the rule that holds uncertain prices back
+    results          by price response: ours, least squares, empirical Bayes, the true one, what can
+                     be known of it; and ours and this without the rule that holds uncertain prices
+                     back
     covered, covered_suggested   whether the 90 % interval of each item (n,) holds the truth: all
                      items with an elasticity, those with a suggestion of ours
     reductions       of announced reductions, by response: its depth, its announcement
@@ -138,9 +142,12 @@ def evaluate_shop(prepared: PreparedShop, costs: Costs = "history") -> ShopResul
         }.items()
     }
     rules = load("pricing/default", PricingRules)
-    results[EVERY_SUGGESTION] = evaluate_suggestions(
-        shop, items, replace(rules, max_losing_share=1.0)
-    )
+    rng = generator(prepared.seed, "knowable response")
+    knowable = replace_by_knowable(tell_true_response(items, shop), shop, rng)
+    results[KNOWABLE] = evaluate_suggestions(shop, knowable)
+    every_price = replace(rules, max_losing_share=1.0)
+    results[EVERY_SUGGESTION] = evaluate_suggestions(shop, items, every_price)
+    results[EVERY_KNOWABLE] = evaluate_suggestions(shop, knowable, every_price)
     truth = np.diag(shop.compute_elasticities())
     slopes = np.array([item.elasticity for item in items])
     errors = np.array([item.elasticity_error for item in items])

@@ -11,7 +11,9 @@ import numpy as np
 
 from experiments.simulator.parameters import Form
 from tests.benchmarks.simulated_pricing import (
+    EVERY_KNOWABLE,
     EVERY_SUGGESTION,
+    KNOWABLE,
     LEAST_SQUARES,
     OURS,
     TRUE_RESPONSE,
@@ -31,6 +33,15 @@ MIN_CAPTURED = {"loglinear": 0.80, "choice": 0.65}  # in the standard world
 MIN_CAPTURED_REAL: dict[Costs, float] = {"history": 0.50, "today": 0.25, "none": 0.25}
 MIN_LEAST_SQUARES_ERROR, MAX_WMAPE = 0.20, 0.08
 _NORMAL_95 = 1.96
+_RESPONSES = (
+    OURS,
+    EVERY_SUGGESTION,
+    KNOWABLE,
+    EVERY_KNOWABLE,
+    EMPIRICAL_BAYES,
+    LEAST_SQUARES,
+    TRUE_RESPONSE,
+)
 
 
 @dataclass(frozen=True)
@@ -141,12 +152,13 @@ def print_shop(shop: ShopResult, costs: Costs) -> None:
 def print_responses(series: Series) -> None:
     """Print one line per price response, and one for keeping all prices.
 
-    "ours, all" leaves the intervals aside (max_losing_share 1). With the true response, the
-    forecast and, where costs are unknown, the assumed costs still err.
+    "ours, all" leaves the intervals aside (max_losing_share 1), and so does "knowable, all": the
+    most that sales can say of an item's own response (`knowable_response`). With the true response,
+    the forecast and, where costs are unknown, the assumed costs still err.
     """
     print(f"\n{series.name}")
     print(f"{'':16}bias   suggested losing  same ladders  all items    gain   least")
-    for name in (OURS, EVERY_SUGGESTION, EMPIRICAL_BAYES, LEAST_SQUARES, TRUE_RESPONSE):
+    for name in _RESPONSES:
         gains = series.collect(lambda result: result.gained, name)
         bias = _average(series.collect(lambda result: result.bias, name))
         captured = Estimate.of_ratio(gains, series.collect(lambda result: result.best, name))
