@@ -245,6 +245,12 @@ class Settings(BaseSettings):
         description="Share of the slates that are logged. Those of placements that explore, of an "
         "experiment and of requests with rotate always are",
     )
+    max_variant_models: int = Field(
+        4,
+        ge=0,
+        description="Model versions that each process holds for experiments beside the champion; "
+        "a start that needs more is refused",
+    )
     max_inflight: int = Field(
         64, ge=1, description="Requests in flight before the server sheds load"
     )

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from configs.settings import Settings
 from experiments.assignment import assign
 from experiments.definition import Experiment, Status, Variant
-from experiments.experiment_files import find_rivals, load_experiments
+from experiments.experiment_files import load_experiments
 from experiments.metrics import Metric, load_metrics
 from experiments.overrides import Override, check_override, read_experiment, sign_override
 from experiments.worse_arms import find_worse_arms
@@ -38,6 +38,7 @@ from serving.experiments.present_state import (
     strip_state,
 )
 from serving.experiments.repository import ExperimentState, ExperimentStates
+from serving.experiments.start_conflicts import refuse_many_versions, refuse_rivals
 from serving.versioned_rules import FILE, NewVersion
 
 if TYPE_CHECKING:
@@ -146,16 +147,7 @@ class ExperimentService:
     def list_answering(self) -> list[Experiment]:
         """Return the experiments whose variants must be loaded: those that run, and those that
         somebody looks at by an override."""
-        return [
-            experiment
-            for key, experiment in self.current.items()
-            if experiment.running
-            or (
-                experiment.status != "decided"
-                and (state := self.states.get(key)) is not None
-                and state.override_secret is not None
-            )
-        ]
+        return _list_answering(self._present)
 
     def list_undecided(self) -> list[str]:
         """Return the experiments that were started and that nobody has decided."""
@@ -191,7 +183,7 @@ class ExperimentService:
         saved = self._read(connection)
         experiment = saved.get(new.name)
         if experiment.running:
-            _refuse_rivals(experiment, saved.experiments)
+            refuse_rivals(experiment, saved.experiments)
         return experiment, version
 
     def read_values(self, key: str) -> tuple[Mapping[str, object], int]:
@@ -228,8 +220,10 @@ class ExperimentService:
                 hint="Define another experiment",
             )
         if status == "running":
-            _refuse_rivals(experiment, present.experiments)
+            refuse_rivals(experiment, present.experiments)
             experiment = self._fix_models(connection, experiment, versions or {}, actor)
+            answering = _list_answering(present)
+            refuse_many_versions(experiment, answering, self.settings.max_variant_models)
         now, state = self._clock.now(), present.states.get(key, ExperimentState("draft"))
         is_start = status == "running"
         state = replace(
@@ -288,9 +282,12 @@ class ExperimentService:
     def make_override(self, key: str, variant: str, days: float, *, actor: str) -> str:
         """Return a token with which requests get a variant for so many days, and count nowhere.
 
-        Raises NotFound, and UnknownName for a variant that does not exist.
+        Raises NotFound, UnknownName for a variant that does not exist, and Conflict where too many
+        model versions would be loaded.
         """
-        self.get(key).variant(variant)
+        experiment = self.get(key)
+        experiment.variant(variant)
+        refuse_many_versions(experiment, self.list_answering(), self.settings.max_variant_models)
         with transaction(self.engine) as connection:
             state = self.read_state(connection, key)
             if state.override_secret is None:
@@ -389,12 +386,14 @@ class ExperimentService:
         return read_present(self.settings, connection, self._files)
 
 
-def _refuse_rivals(experiment: Experiment, current: Mapping[str, Experiment]) -> None:
-    """Raise Conflict while another running experiment claims units of this one."""
-    for other in find_rivals(experiment, current):
-        shared = sorted(set(other.placements) & set(experiment.placements)) or ["*"]
-        raise Conflict(
-            f"{other.key} runs on the placement {shared[0]!r}",
-            hint=f"Stop it first: POST /v1/experiments/{other.key}/stop; or give both disjoint "
-            "parts of one layer",
+def _list_answering(present: PresentState) -> list[Experiment]:
+    return [
+        experiment
+        for key, experiment in present.experiments.items()
+        if experiment.running
+        or (
+            experiment.status != "decided"
+            and (state := present.states.get(key)) is not None
+            and state.override_secret is not None
         )
+    ]

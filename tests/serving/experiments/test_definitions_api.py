@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from experiments.assignment import assign
+from features.contracts.errors import Conflict
 from features.database import transaction
 from serving.database.desk_tables import experiment_versions
 from tests.shops.experiments import DRAFT, act, ask, define
@@ -212,6 +213,25 @@ def test_each_variant_answers_with_its_own_model_and_a_decision_ships_it(served)
     assert ask(served, visitor_id="v1")["model"]["version"] == "2"
     assert served.server.variants.versions == []  # nothing is kept beside the champion
     assert act(served, "models", "start").status_code == 409
+
+
+def test_no_process_holds_more_model_versions_than_allowed(served):
+    first = [{"name": "old", "weight": 0.5}, {"name": "first", "weight": 0.5, "model": "1"}]
+    second = [{"name": "old", "weight": 0.5}, {"name": "second", "weight": 0.5, "model": "2"}]
+    define(served, key="one", placements=["cart"], variants=first)
+    define(served, key="two", placements=["product"], variants=second)
+    experiments = served.server.experiments
+    experiments.settings = served.settings.model_copy(update={"max_variant_models": 1})
+    assert act(served, "one", "start").status_code == 200
+    refused = act(served, "two", "start")
+    assert refused.status_code == 409
+    assert "2 model versions would be loaded beside the champion: 1 (one), 2 (two)" in refused.text
+    assert "SHOPWRIGHT_MAX_VARIANT_MODELS" in refused.text
+    with pytest.raises(Conflict, match="2 model versions"):
+        experiments.make_override("two", "second", 1.0, actor="tests")
+    assert served.server.variants.versions == ["1"]
+    act(served, "one", "stop")
+    assert act(served, "two", "start").status_code == 200
 
 
 def test_a_start_fixes_the_challenger_at_its_number(served):
