@@ -69,7 +69,7 @@ class CandidateSource:
             ease_viewed=SourceScores(viewed_scores, self._ease_rows),
             ease_decayed=SourceScores(decayed, self._ease_rows),
             als=FactorScores(
-                als.fold_in(als_rows[als_rows >= 0]), self._factors, als.nearest, self._als_rows
+                als.fold_in(als_rows[als_rows >= 0]), self._factors, als, self._als_rows
             ),
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.histories import UserHistory
 from models.compiled.top_items import top_positions
-from models.retrieval.nearest import Nearest
+from models.retrieval.als import Als
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,21 @@ class FactorScores:
 
     user      float32 (factors,)
     factors   float32 (n_source + 1, factors), 0 at the end
-    nearest   a search over them
+    als       with a search over them, which may have to be built
     rows      as in SourceScores
     """
 
     user: Float32Array
     factors: Float32Array
-    nearest: Nearest
+    als: Als
     rows: Int64Array
 
     def best_rows(self, k: int, without: Int64Array) -> Int64Array:
         """Return the rows of the k highest scores above 0, without the positions `without`."""
+        if k == 0:
+            return np.zeros(0, np.int64)
         rows = self.rows[without]
-        return self.nearest.search(self.user, k, rows[rows >= 0])
+        return self.als.nearest.search(self.user, k, rows[rows >= 0])
 
 
 @dataclass(frozen=True)

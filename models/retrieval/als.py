@@ -7,6 +7,7 @@ by implicit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -42,7 +43,6 @@ class Als:
 
     item_ids   str objects, sorted
     factors    float32 (items, factors)
-    nearest    search for the items of the highest scores
     """
 
     def __init__(
@@ -55,11 +55,16 @@ class Als:
     ) -> None:
         self.item_ids = item_ids
         self.factors = factors
-        self.nearest = Nearest.build(factors) if nearest is None else nearest
+        self._nearest = nearest
         self._l2 = l2
         self._alpha = alpha
         self._gram = factors.T @ factors + l2 * np.eye(factors.shape[1], dtype=np.float32)
         self._inverse = np.asarray(np.linalg.inv(self._gram), np.float32)
+
+    @cached_property
+    def nearest(self) -> Nearest:
+        """The search for the items of the highest scores."""
+        return Nearest.build(self.factors) if self._nearest is None else self._nearest
 
     def fold_in(self, rows: Int64Array) -> Float32Array:
         """Return the factors (factors,) of a user who bought the items at `rows`.

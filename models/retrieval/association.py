@@ -16,6 +16,7 @@ from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Float64Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.retrieval.interactions import find_entries
 
 KIND = "association"
 
@@ -92,11 +93,10 @@ class Association:
         """
         total = np.zeros(len(self.item_ids), np.float32)
         strongest = total.copy()
-        for row in rows:
-            rules = slice(self.strength.indptr[row], self.strength.indptr[row + 1])
-            targets, strengths = self.strength.indices[rules], self.strength.data[rules]
-            total[targets] += strengths
-            strongest[targets] = np.maximum(strongest[targets], strengths)
+        rules = find_entries(self.strength, rows)
+        targets, strengths = self.strength.indices[rules], self.strength.data[rules]
+        np.add.at(total, targets, strengths)
+        np.maximum.at(strongest, targets, strengths)
         return total, strongest
 
     def find_evidence(self, row: int, target: int) -> Evidence | None:

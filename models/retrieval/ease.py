@@ -8,6 +8,7 @@ the strongest of each row, so that scoring is fast and the artifact small.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import torch
 
 KIND = "ease"
+
+_SHARE_OF_USERS = 0.5  # of the items, up to which a factorisation by users is faster
 
 
 @dataclass(frozen=True)
@@ -100,21 +103,68 @@ class Ease:
 
 
 def fit_ease(interactions: Interactions, config: EaseConfig) -> Ease:
-    """Fit on the `n_items` items with the most buyers; float32 on the GPU when there is one."""
+    """Fit on the `n_items` items with the most buyers; on the GPU when there is one."""
+    (model,) = fit_ease_penalties(interactions, config, [config.l2])
+    return model
+
+
+def fit_ease_penalties(
+    interactions: Interactions, config: EaseConfig, penalties: Sequence[float]
+) -> list[Ease]:
+    """Do the same once for each of `penalties` in place of `l2`; they share the products."""
     import torch  # here, because a server answers without it
 
     matrix = interactions.weigh(config.weighting)
     buyers = np.bincount(matrix.indices, minlength=matrix.shape[1])
     fitted_items = np.sort(np.argsort(-buyers, kind="stable")[: config.n_items])
-    matrix = matrix[:, fitted_items]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    item_ids, matrix = interactions.item_ids[fitted_items], matrix[:, fitted_items]
+    n_users, n_items = matrix.shape
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    solve = _solve_by_users if n_users <= n_items * _SHARE_OF_USERS else _solve_by_items
+    return [
+        Ease(item_ids, _prune_weights(weights, config.n_weights), config.weighting)
+        for weights in solve(matrix, penalties, device)
+    ]
+
+
+def _solve_by_items(
+    matrix: sparse.csr_matrix, penalties: Sequence[float], device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Yield the weights (N, N) of a matrix (users, N) by an inverse of as many rows as items, in
+    float32."""
+    import torch
+
     gram = torch.from_numpy((matrix.T @ matrix).toarray()).to(device)  # (N, N)
-    gram.diagonal().add_(config.l2)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))  # (N, N)
-    del gram
-    weights = inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)  # (N, N)
-    pruned = _prune_weights(weights, config.n_weights)
-    return Ease(interactions.item_ids[fitted_items], pruned, config.weighting)
+    diagonal = gram.diagonal().clone()  # (N,)
+    for l2 in penalties:
+        gram.diagonal().copy_(diagonal + l2)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))  # (N, N)
+        yield inverse.div_(-inverse.diagonal().clone()).fill_diagonal_(0)
+
+
+def _solve_by_users(
+    matrix: sparse.csr_matrix, penalties: Sequence[float], device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Yield the same by a factorisation of as many rows as users.
+
+    With X the matrix and L L' = X X' + l2, the inverse of X' X + l2 is (1 - Z' Z) / l2 of
+    Z = L^-1 X (Woodbury). All but the last product is in float64: 1 - Z' Z is a small difference
+    where an item was ordered often. With 2,462 users and 8,000 items a fit takes 7 s of two cores,
+    by the inverse of the items 21.
+    """
+    import torch
+
+    gram = torch.from_numpy((matrix @ matrix.T).toarray().astype(np.float64)).to(device)
+    diagonal = gram.diagonal().clone()  # (users,)
+    rows = torch.from_numpy(matrix.toarray().astype(np.float64)).to(device)  # (users, N)
+    for l2 in penalties:
+        gram.diagonal().copy_(diagonal + l2)
+        factor = torch.linalg.cholesky(gram)  # (users, users)
+        solved = torch.linalg.solve_triangular(factor, rows, upper=False)  # (users, N)
+        remainder = 1 - solved.square().sum(0)  # (N,), l2 times the diagonal of the inverse
+        rounded = solved.float()
+        weights: torch.Tensor = rounded.T @ rounded  # (N, N)
+        yield weights.div_(remainder.float()).fill_diagonal_(0)
 
 
 def _prune_weights(weights: torch.Tensor, n_weights: int) -> sparse.csr_matrix:

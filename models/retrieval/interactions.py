@@ -108,6 +108,19 @@ def invert_positions(positions: Int64Array, n: int) -> Int64Array:
     return rows
 
 
+def find_entries(matrix: sparse.csr_matrix, rows: Int64Array) -> Int64Array:
+    """Return the positions in `data` and `indices` of the entries of `rows`, row after row.
+
+    >>> find_entries(sparse.csr_matrix([[0, 5], [0, 0], [6, 7]]), np.array([2, 0])).tolist()
+    [1, 2, 0]
+    """
+    starts = matrix.indptr[rows].astype(np.int64)
+    lengths = matrix.indptr[rows + 1] - starts
+    firsts = np.cumsum(lengths) - lengths  # where each row begins in the result
+    entries: Int64Array = np.arange(int(lengths.sum())) + np.repeat(starts - firsts, lengths)
+    return entries
+
+
 def scatter_scores(scores: Float32Array, positions: Int64Array, n: int) -> Float32Array:
     """Return the scores of a source's items at their positions among n, 0 elsewhere."""
     known = positions >= 0

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.retrieval.interactions import find_entries
 
 KIND = "item_knn"
 
@@ -44,10 +45,10 @@ class ItemKnn:
 
     def score(self, rows: Int64Array) -> Float32Array:
         """Return the sum of similarities (n_items,) of every item to the items at `rows`."""
-        bought = sparse.csr_matrix(
-            (np.ones(len(rows), np.float32), rows, [0, len(rows)]), shape=(1, len(self.item_ids))
-        )
-        return np.asarray((bought @ self.similarity).toarray()[0], np.float32)
+        scores = np.zeros(len(self.item_ids), np.float32)
+        entries = find_entries(self.similarity, rows)
+        np.add.at(scores, self.similarity.indices[entries], self.similarity.data[entries])
+        return scores
 
     def save(self, folder: Path) -> None:
         """Write `model.json` and `similarity.npz`."""

@@ -86,15 +86,18 @@ def make_baseline_slates(
     rows = find_positions(
         {user: row for row, user in enumerate(interactions.user_ids)}, np.array(users, object)
     )
-    slates: BaselineSlates = {}
-    for task in tasks:
-        slates[task] = {}
-        for name, config in list_methods(data.baselines.of(task)).items():
-            ranked = fitted.rank(config, rows, [task], length)
-            slates[task][name] = {
-                user: interactions.item_ids[best[task]].tolist()
-                for user, best in zip(users, ranked, strict=True)
-            }
+    methods = {task: list_methods(data.baselines.of(task)) for task in tasks}
+    slates: BaselineSlates = {task: {} for task in tasks}
+    for name in list_methods(data.baselines.all):
+        for config in dict.fromkeys(methods[task][name] for task in tasks):
+            alike = [task for task in tasks if methods[task][name] == config]
+            ranked = fitted.rank(config, rows, alike, length)
+            best_by_user = dict(zip(users, ranked, strict=True))
+            for task in alike:
+                slates[task][name] = {
+                    user: interactions.item_ids[best[task]].tolist()
+                    for user, best in best_by_user.items()
+                }
     return slates
 
 

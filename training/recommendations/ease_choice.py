@@ -8,7 +8,7 @@ of each task is chosen in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product
@@ -20,7 +20,7 @@ from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int
 from features.contracts.seeds import generator
 from models.compiled.top_items import top_positions
 from models.ranking.model import TASKS, RankingTask
-from models.retrieval.ease import EaseConfig, fit_ease
+from models.retrieval.ease import EaseConfig, fit_ease_penalties
 from models.retrieval.interactions import WEIGHTINGS, Interactions, Weighting, find_positions
 from training.recommendations.baseline_config import BaselinesConfig, EaseBaselineConfig
 from training.recommendations.config import RecommendationsConfig
@@ -173,8 +173,7 @@ def _measure_window(
     is_known = rows >= 0
     bought = interactions.matrix[rows[is_known]].toarray() > 0
     values: dict[RankingTask, dict[EaseSettings, Float64Array]] = {task: {} for task in TASKS}
-    for key in settings:
-        scores = _score_items(interactions, rows[is_known], _change(context.config.ease, key))
+    for key, scores in _score_items(interactions, rows[is_known], context.config.ease, settings):
         for task in TASKS:
             ranked = np.where(bought, np.float32(0), scores) if task == "new" else scores
             values[task][key] = _measure_ndcg(ranked, is_relevant[task][is_known])
@@ -197,11 +196,20 @@ def _mark_relevant(item_ids: Sequence[frozenset[str]], index: Mapping[str, int])
     return is_relevant
 
 
-def _score_items(interactions: Interactions, rows: Int64Array, config: EaseConfig) -> Float32Array:
-    """Return the scores (users, items) of the users at `rows`."""
-    model = fit_ease(interactions, config)
-    weighted = interactions.weigh(config.weighting)[rows]
-    return np.asarray((weighted @ model.weights).toarray(), np.float32)
+def _score_items(
+    interactions: Interactions,
+    rows: Int64Array,
+    config: EaseConfig,
+    settings: Sequence[EaseSettings],
+) -> Iterator[tuple[EaseSettings, Float32Array]]:
+    """Yield the scores (users, items) of the users at `rows` by each of the settings."""
+    for weighting in dict.fromkeys(key.weighting for key in settings):
+        penalties = [key.l2 for key in settings if key.weighting == weighting]
+        weighted = interactions.weigh(weighting)[rows].toarray()
+        models = fit_ease_penalties(interactions, replace(config, weighting=weighting), penalties)
+        for l2, model in zip(penalties, models, strict=True):
+            scores: Float32Array = weighted @ model.weights.toarray()
+            yield EaseSettings(weighting, l2), scores
 
 
 def _measure_ndcg(scores: Float32Array, is_relevant: BoolArray) -> Float64Array:

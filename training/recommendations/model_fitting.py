@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 
@@ -43,10 +44,10 @@ def fit_models(
     columns = column_names(*names)
     rankers: list[dict[RankingTask, Ranker]] = [{} for _ in seeds]
     calibrations: list[dict[RankingTask, Calibration]] = [{} for _ in seeds]
+    parts = [_make_rows(context, window, names, seeds) for window in past]
     for task in TASKS:
-        parts = [make_thinned_rows(context, window, task, names, seeds) for window in past]
         for number, seed in enumerate(seeds):
-            rows = join_rows([part[number] for part in parts])
+            rows = join_rows([part[task][number] for part in parts])
             context.progress(f"fitting the ranker of {task} items")
             if not rows.relevant.any():
                 if "all" not in rankers[number]:
@@ -84,12 +85,31 @@ def fit_models(
     return models
 
 
+def _make_rows(
+    context: TrainingContext, window: Window, names: FeatureNames, seeds: Sequence[int]
+) -> dict[RankingTask, list[Rows]]:
+    """Return the rows of both tasks by seed; the evaluation and the refit share a window's."""
+
+    def make() -> dict[RankingTask, list[Rows]]:
+        return make_thinned_rows(context, window, TASKS, names, seeds)
+
+    return context.compute_once(window.cut, ("rows", window, names, tuple(seeds)), make)
+
+
 def fit_cart_ranker(
     context: TrainingContext, past: Sequence[Window], names: FeatureNames, seed: int
 ) -> Ranker | None:
     """Fit the ranker of carts on orders of past windows; None where no order is large enough."""
-    parts = [make_cart_rows(context, window, names, seed, thinned=True) for window in past]
-    rows = join_rows(parts)
+
+    def make(window: Window) -> Rows:
+        return make_cart_rows(context, window, names, seed, thinned=True)
+
+    rows = join_rows(
+        [
+            context.compute_once(window.cut, ("carts", window, names, seed), partial(make, window))
+            for window in past
+        ]
+    )
     if not rows.relevant.any():
         return None
     context.progress("fitting the ranker of what completes a cart")

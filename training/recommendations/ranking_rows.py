@@ -111,7 +111,7 @@ def make_test_rows(
     What is relevant is what was bought, whatever the rankers learn from.
     """
     rows = RowsBuilder(len(column_names(*names)))
-    for candidates in _label_candidates(context, window, task, names, PURCHASES):
+    for _, candidates in _label_candidates(context, window, [task], names, PURCHASES):
         rows.add(*candidates)
     return rows.build()
 
@@ -119,53 +119,59 @@ def make_test_rows(
 def make_thinned_rows(
     context: TrainingContext,
     window: Window,
-    task: RankingTask,
+    tasks: Sequence[RankingTask],
     names: FeatureNames,
     seeds: Sequence[int],
-) -> list[Rows]:
-    """Return rows of one window to fit on, once for each of `seeds`.
+) -> dict[RankingTask, list[Rows]]:
+    """Return rows of one window to fit on by task, once for each of `seeds`.
 
     Only some of the irrelevant candidates, drawn by the seed, and no users without a relevant
     candidate. The columns, which take most of the time, are made once.
     """
     cut = window.cut.isoformat()
-    rngs = [generator(seed, f"negatives {task} {cut}") for seed in seeds]
-    share_negatives = context.config.ranker(task).share_negatives
-    builders = [RowsBuilder(len(column_names(*names))) for _ in seeds]
+    shares = {task: context.config.ranker(task).share_negatives for task in tasks}
+    rngs = {task: [generator(seed, f"negatives {task} {cut}") for seed in seeds] for task in tasks}
+    n_columns = len(column_names(*names))
+    builders = {task: [RowsBuilder(n_columns) for _ in seeds] for task in tasks}
     weights = context.config.parsed_targets.of_rankers
-    for matrix, gains, n_relevant in _label_candidates(context, window, task, names, weights):
-        for rng, rows in zip(rngs, builders, strict=True):
-            kept = (gains > 0) | (rng.random(len(gains)) < share_negatives)
+    for task, candidates in _label_candidates(context, window, tasks, names, weights):
+        matrix, gains, n_relevant = candidates
+        for rng, rows in zip(rngs[task], builders[task], strict=True):
+            kept = (gains > 0) | (rng.random(len(gains)) < shares[task])
             if gains.any():
                 rows.add(matrix[kept], gains[kept], n_relevant)
-    return [rows.build() for rows in builders]
+    return {task: [rows.build() for rows in of_task] for task, of_task in builders.items()}
 
 
 def _label_candidates(
     context: TrainingContext,
     window: Window,
-    task: RankingTask,
+    tasks: Sequence[RankingTask],
     names: FeatureNames,
     weights: Mapping[str, float],
-) -> Iterator[_LabelledCandidates]:
-    """Yield the candidates of each user of the window with a relevant item.
+) -> Iterator[tuple[RankingTask, _LabelledCandidates]]:
+    """Yield the candidates of each user of the window by task, where an item is relevant to it.
 
     weights   of the kinds of events that make an item relevant
     """
     snapshot = context.snapshot(window.cut)
-    targets = find_targets(context.facts, window, snapshot, weights)[task]
+    targets = find_targets(context.facts, window, snapshot, weights)
     catalogue = Catalogue(snapshot.items, names.item)
     source = CandidateSource(catalogue, snapshot.retrieval, context.config.candidates)
     gains = np.zeros(catalogue.n_items, np.float32)
-    for user_id, gain_by_item in sorted(targets.items()):
+    for user_id in sorted(set().union(*(targets[task] for task in tasks))):
         visitor = source.make_visitor(snapshot.histories[user_id])
-        candidates = source.find_candidates(visitor, task)
-        relevant = catalogue.positions(np.array(list(gain_by_item), object))
-        known = relevant >= 0
-        gains[relevant[known]] = np.array(list(gain_by_item.values()), np.float32)[known]
-        matrix = make_columns(catalogue, visitor, candidates, names.user)
-        yield _LabelledCandidates(matrix, gains[candidates], len(relevant))
-        gains[relevant[known]] = 0
+        for task in tasks:
+            gain_by_item = targets[task].get(user_id)
+            if gain_by_item is None:
+                continue
+            candidates = source.find_candidates(visitor, task)
+            relevant = catalogue.positions(np.array(list(gain_by_item), object))
+            known = relevant >= 0
+            gains[relevant[known]] = np.array(list(gain_by_item.values()), np.float32)[known]
+            matrix = make_columns(catalogue, visitor, candidates, names.user)
+            yield task, _LabelledCandidates(matrix, gains[candidates], len(relevant))
+            gains[relevant[known]] = 0
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import ibis
 import numpy as np
@@ -30,6 +30,8 @@ from models.retrieval.local_ease import fit_local_ease
 from training.recommendations.config import RecommendationsConfig
 from training.recommendations.learning_targets import EVENT_TYPES, PURCHASE
 from training.splits import Window
+
+Result = TypeVar("Result")
 
 
 class Known(NamedTuple):
@@ -63,9 +65,9 @@ class Snapshot:
 
 
 class TrainingContext:
-    """The facts and the configuration of one training, and a cache of its snapshots.
+    """The facts and the configuration of one training, and a cache of what is computed at cuts.
 
-    The refit shares most of the snapshots with the evaluation.
+    The refit shares most of the snapshots, and of the rows of rankers, with the evaluation.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class TrainingContext:
         self.facts, self.settings, self.config, self.progress = facts, settings, config, progress
         self._snapshots: dict[datetime, Snapshot] = {}
         self._known: dict[datetime, Known] = {}
+        self._results: dict[datetime, dict[Hashable, object]] = {}
 
     def with_config(self, config: RecommendationsConfig) -> TrainingContext:
         """Return a context of another configuration; what is known at the cuts is shared."""
@@ -104,13 +107,19 @@ class TrainingContext:
             self._snapshots[cut] = Snapshot(cut, histories, items, interactions, retrieval)
         return self._snapshots[cut]
 
+    def compute_once(self, cut: datetime, key: Hashable, compute: Callable[[], Result]) -> Result:
+        """Return what `compute` returns at its first call for this cut and key."""
+        results = self._results.setdefault(cut, {})
+        if key not in results:
+            results[key] = compute()
+        return cast(Result, results[key])
+
     def keep_only(self, cuts: Collection[datetime]) -> None:
-        """Free the memory of all snapshots but those at `cuts`."""
-        self._snapshots = {
-            cut: snapshot for cut, snapshot in self._snapshots.items() if cut in cuts
-        }
-        for cut in self._known.keys() - set(cuts):
-            del self._known[cut]
+        """Free the memory of all that was computed at other cuts than `cuts`."""
+        computed: tuple[dict[datetime, Any], ...] = (self._snapshots, self._known, self._results)
+        for by_cut in computed:
+            for cut in by_cut.keys() - set(cuts):
+                del by_cut[cut]
 
     def _fit_sources(self, cut: datetime, interactions: Interactions) -> Retrieval:
         config = self.config

@@ -220,5 +220,5 @@ def _make_rows(
         return make_cart_rows(context, window, names, context.settings.seed, thinned=thinned)
     if not thinned:
         return make_test_rows(context, window, task, names)
-    (rows,) = make_thinned_rows(context, window, task, names, [context.settings.seed])
+    (rows,) = make_thinned_rows(context, window, [task], names, [context.settings.seed])[task]
     return rows

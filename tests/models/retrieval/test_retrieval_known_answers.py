@@ -20,7 +20,7 @@ from models.compiled.top_items import top_positions
 from models.retrieval.als import Als
 from models.retrieval.bpr import Bpr
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
-from models.retrieval.interactions import Interactions
+from models.retrieval.interactions import WEIGHTINGS, Interactions, Weighting
 from models.retrieval.item_knn import ItemKnnConfig, fit_item_knn
 from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
 
@@ -60,6 +60,22 @@ def test_local_ease_with_all_neighbours_is_ease_and_with_one_the_regression_on_t
     # i0 and i2 are as near to i1: the first is chosen.
     assert weights[:, 1].tolist() == pytest.approx([2 / (3 + 1), 0, 0])
     assert weights[:, 2].tolist() == pytest.approx([3 / (3 + 1), 0, 0])
+
+
+@pytest.mark.parametrize("n_users", [12, 60])  # fewer and more than half of the items
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_ease_of_many_orders_is_exact_with_few_users_and_with_many(
+    weighting: Weighting, n_users: int
+) -> None:
+    rng = np.random.default_rng(7)
+    orders = (rng.random((n_users, 40)) < 0.3) * rng.integers(1, 60, (n_users, 40))
+    shop = make_interactions(*orders.astype(float).tolist())
+    values = shop.weigh(weighting).toarray().astype(np.float64)
+    inverse = np.linalg.inv(values.T @ values + 2.0 * np.eye(40))
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0)
+    model = fit_ease(shop, EaseConfig(l2=2.0, weighting=weighting))
+    np.testing.assert_allclose(model.weights.toarray(), expected, atol=1e-4)
 
 
 def test_ease_on_values_weighs_orders() -> None:
