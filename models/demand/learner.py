@@ -142,6 +142,8 @@ def fit_trees(panel: DemandPanel, config: FitConfig, seed: int) -> Trees:
     factors = effects.factors(panel)
     strength = fit_strength_of_seasons(fill_censored_weeks(panel).divide_units(factors))
     data = _build_training_data(panel, factors, config, seed, strength)
+    if not len(data.actual):
+        return Trees(None, (), effects, season_strength=strength)
     trees = config.trees
     parameters = {
         "objective": "tweedie",
