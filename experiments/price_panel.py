@@ -17,9 +17,11 @@ from features.contracts.errors import BadInput
 from features.contracts.tables import TIMESTAMP
 from features.facts.closed_days import mark_closed_weeks, read_closures
 from features.facts.facts import Facts
+from features.facts.stock_shares import complete_short_weeks
 from features.pipelines.demand import Plans, reach_column, week_spans, weekly_demand
-from features.pipelines.expressions import promotion_kinds
+from features.pipelines.expressions import promotion_kinds, spread_plans
 from features.pipelines.pricing import weekly_costs, weekly_stock_outs
+from features.pipelines.weekly_stock import weekly_stock
 from models.demand.odd_sales import limit_odd_orders
 from models.pricing.response.panel import PricePanel, find_usual_prices, infer_list_prices
 
@@ -77,10 +79,17 @@ def read_price_panel(
     paid = _drop_slips(index.build_matrix(rows, "mean_unit_price_minor", np.nan))
     listed = _find_listed_series(listed_price, paid)
     price = np.where(listed[:, None], listed_price, paid)
+    counts = spread_plans(facts.read("stock"), events)
+    stock = weekly_stock(counts, events, weeks, as_of=end).to_pyarrow()
     stock_outs = weekly_stock_outs(facts.read("stock"), events, weeks).to_pyarrow()
-    price[index.build_flags(stock_outs)] = np.nan
+    units, is_short = complete_short_weeks(
+        index.build_matrix(rows, "units", 0.0),
+        index.build_matrix(stock, "share_in_stock", 1.0),
+        index.build_flags(stock_outs),
+    )
+    price[is_short] = np.nan
     price[_find_closed_weeks(facts, settings, index, starts)] = np.nan
-    price[_find_weeks_off_sale(index.build_matrix(rows, "units", 0.0))] = np.nan
+    price[_find_weeks_off_sale(units)] = np.nan
     costs = index.build_matrix(
         weekly_costs(facts.read("costs"), events, weeks, foreign).to_pyarrow(), "unit_cost_minor", 0
     )
@@ -91,9 +100,7 @@ def read_price_panel(
         zones=index.zones,
         category=_read_attribute(facts, index.item_ids, "category"),
         family=_read_attribute(facts, index.item_ids, "family_id"),
-        units=limit_odd_orders(
-            index.build_matrix(rows, "units", 0.0), index.build_matrix(rows, "largest_order", 0.0)
-        ),
+        units=limit_odd_orders(units, index.build_matrix(rows, "largest_order", 0.0)),
         log_price=prices.log_price,
         log_list=prices.log_list,
         log_ratio=prices.log_ratio,

@@ -14,6 +14,7 @@ from features.contracts.arrays import BoolArray, Float64Array
 from features.contracts.calendar import add_weeks
 from features.contracts.tables import TIMESTAMP
 from features.facts.facts import Facts
+from features.facts.stock_shares import complete_short_weeks
 from features.pipelines.demand import (
     reach_column,
     week_spans,
@@ -21,8 +22,15 @@ from features.pipelines.demand import (
     weekly_promotions,
     weekly_sales,
 )
-from features.pipelines.expressions import before, instant, promotion_kinds, zone_of
+from features.pipelines.expressions import (
+    before,
+    instant,
+    promotion_kinds,
+    spread_plans,
+    zone_of,
+)
 from features.pipelines.pricing import weekly_stock_outs
+from features.pipelines.weekly_stock import weekly_stock
 
 # A display in a few of a hundred shops moves nothing that a week's sales could show.
 MIN_REACH = 0.2
@@ -36,7 +44,8 @@ class WeeklySales:
     offer_minor   (N, W) mean offer price of the price list and the ledger; NaN unknown
     reduced       (N, W) an offer below the list price for a part of the week
     promoted      (N, W) a promotion with a discount, or one that reaches a fifth of the shop
-    sold_out      (N, W) a count of the stock was 0
+    sold_out      (N, W) a count of the stock was 0; of items of which this is so in most weeks,
+                  those in which they were out of stock in half of the usual sales
     closed        (W,) the zone was closed for a part of the week
     """
 
@@ -90,7 +99,11 @@ def read_weekly_sales(
     running = table.filter(table.ends_at > instant(week_starts[0]), table.starts_at < instant(end))
     plans = weekly_promotions(running, everything, weeks, kinds)
     plans = plans.filter(plans.zone == zone).to_pyarrow()
+    counts = spread_plans(facts.read("stock"), everything)
+    stock = weekly_stock(counts, everything, weeks, as_of=end)
+    in_stock = cells.arrange(stock.filter(stock.zone == zone).to_pyarrow(), "share_in_stock", 1.0)
     outs = weekly_stock_outs(facts.read("stock"), everything, weeks)
+    has_empty = cells.mark(outs.filter(outs.zone == zone).to_pyarrow())
     promoted = cells.arrange(plans, "promotion_depth", 0.0) > 0
     for kind in kinds:
         promoted |= cells.arrange(plans, reach_column(kind), 0.0) >= MIN_REACH
@@ -101,7 +114,7 @@ def read_weekly_sales(
         offer_minor=cells.arrange(listed, "planned_offer_price_minor", np.nan),
         reduced=cells.arrange(listed, "planned_share_reduced", 0.0) > 0,
         promoted=promoted,
-        sold_out=cells.mark(outs.filter(outs.zone == zone).to_pyarrow()),
+        sold_out=complete_short_weeks(in_stock, in_stock, has_empty)[1],
         closed=_find_closed_weeks(facts, zone, week_starts, end),
     )
 

@@ -225,25 +225,6 @@ def weekly_prices(
     )
 
 
-def weekly_stock(stock: ir.Table, weeks: ir.Table, *, as_of: datetime) -> ir.Table:
-    """Return item × zone × week: the share of the week in which something was on hand.
-
-    A count is valid until the next one of the same item and zone, at most until `as_of`. The share
-    is of the time with a valid count; weeks before the first count have no row.
-    """
-    series = ["item_id", "zone"]
-    rows = stock.filter(stock["at"] < instant(as_of))
-    rows = rows.select("item_id", zone=zone_of(rows), since=rows["at"], on_hand=rows.on_hand)
-    rows = rows.mutate(until=rows.since.lead().over(ibis.window(group_by=series, order_by="since")))
-    rows = rows.mutate(until=rows.until.fill_null(instant(as_of)))
-    rows = rows.join(weeks, [rows.since < weeks.week_end, rows.until > weeks.week_start])
-    start = ibis.greatest(rows.since, rows.week_start)
-    rows = rows.mutate(covered=_seconds(start, ibis.least(rows.until, rows.week_end)))
-    rows = rows.filter(rows.covered > 0)
-    filled = rows.covered.sum(where=rows.on_hand > 0).fill_null(0.0)
-    return rows.group_by(KEY).aggregate(share_in_stock=filled / rows.covered.sum())
-
-
 def _split_into_steps(rows: ir.Table) -> ir.Table:
     """Return the price list as steps that do not overlap: since, until (null: no end), the price.
 

@@ -96,18 +96,28 @@ def count_unlawful_imports(ledger: Ledger, find_rules: FindRules) -> int:
 
 def list_planned_reductions(history: Sequence[Price], at: datetime) -> list[PlannedReduction]:
     """Return the announced reductions of a history that begin after `at` and will be valid."""
-    ahead = [row for row in history if row.valid_from > at and _is_announced(row)]
     return [
         PlannedReduction(row.promotion_id or row.price_id, row.valid_from, row.offer_price_minor)
-        for row in ahead
-        if find_price_at(history, row.valid_from) == row
+        for row in _list_planned(history, at)
+        if _is_announced(row)
     ]
 
 
 def is_reduction_running(history: Sequence[Price], at: datetime) -> bool:
-    """Return whether an announced reduction with an end is valid at `at`."""
+    """Return whether an announced reduction with an end is valid at `at`.
+
+    Its end is its own, or the beginning of the next price that is planned.
+    """
     price = find_price_at(history, at)
-    return price is not None and price.valid_to is not None and _is_announced(price)
+    if price is None or not _is_announced(price):
+        return False
+    return price.valid_to is not None or bool(_list_planned(history, at))
+
+
+def _list_planned(history: Sequence[Price], at: datetime) -> list[Price]:
+    """Return the prices that begin after `at` and will be valid."""
+    ahead = [row for row in history if row.valid_from > at]
+    return [row for row in ahead if find_price_at(history, row.valid_from) == row]
 
 
 def find_lawful_floor(history: Sequence[Price], at: datetime, rule: Rule) -> int | None:

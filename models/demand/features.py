@@ -13,7 +13,15 @@ import numpy as np
 
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from models.demand.panel import PRICE_MEMORY, DemandPanel, sum_by_group
-from models.demand.seasons import knows_season, measure_season, sum_by_category
+from models.demand.seasons import (
+    NO_SEASON,
+    Seasons,
+    SeasonStrength,
+    fit_season_strength,
+    knows_season,
+    measure_seasons,
+    sum_by_category,
+)
 
 SEASON_WEEKS = 52
 PRICES = ("price_to_list", "price_to_usual")  # the columns that fall when a planned price falls
@@ -256,12 +264,30 @@ def _season(panel: DemandPanel, past: History, target: int) -> Float32Array:
     return np.asarray((then + past.base * 0.25) / (usual + past.base * 0.25), np.float32)
 
 
-def season_factors(panel: DemandPanel, past: History, step: int, strength: float) -> Float32Array:
+def season_factors(
+    panel: DemandPanel, past: History, step: int, strength: SeasonStrength
+) -> Float32Array:
     """Return R factors on the level at the origin by the season of each series' category.
 
-    strength   how far seasons come back, of fit_season_strength
+    strength   how far seasons come back, of fit_strength_of_seasons
     """
     if past.units_by_category is None or not strength:
         return np.ones(len(past.base), np.float32)
-    season = measure_season(past.units_by_category, step, compute_levels_of_sums) ** strength
-    return past.select(season[panel.groups[1]].astype(np.float32))
+    season = measure_level_seasons(past.units_by_category, step).scale(strength)
+    return past.select(season[panel.groups[1], 0].astype(np.float32))
+
+
+def measure_level_seasons(units: Float64Array, step: int) -> Seasons:
+    """Return the seasons of the week `step` weeks after the last over the levels of C × T units."""
+    return measure_seasons(units, [step], _forecast_level)
+
+
+def fit_strength_of_seasons(panel: DemandPanel) -> SeasonStrength:
+    """Return how far the seasons of a panel's categories come back."""
+    if not knows_season(panel.n_known):
+        return NO_SEASON
+    return fit_season_strength(sum_by_category(panel.units, panel.groups[1]), _forecast_level)
+
+
+def _forecast_level(units: Float64Array) -> Float64Array:
+    return compute_levels_of_sums(units)[:, None]

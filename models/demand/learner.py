@@ -24,14 +24,14 @@ from models.demand.features import (
     PRICES,
     History,
     build_features,
-    compute_levels_of_sums,
+    fit_strength_of_seasons,
     season_factors,
     summarize_history,
 )
 from models.demand.level_drift import measure_drift
 from models.demand.panel import DemandPanel
 from models.demand.plan_horizon import hide_target_week
-from models.demand.seasons import fit_season_strength, knows_season, sum_by_category
+from models.demand.seasons import NO_SEASON, SeasonStrength
 from models.demand.uncertainty.aggregates import NEAR
 from models.demand.week_effects import WeekEffects, fit_week_effects
 
@@ -98,7 +98,7 @@ class Trees:
     names: tuple[str, ...]
     effects: WeekEffects
     without_drift: bool = True
-    season_strength: float = 0.0
+    season_strength: SeasonStrength = NO_SEASON
 
     def predict(self, panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
         """Return N × steps × FITTED means of the weeks after the panel's last known one.
@@ -140,8 +140,10 @@ def fit_trees(panel: DemandPanel, config: FitConfig, seed: int) -> Trees:
     if panel.n_known < MIN_LEARNT_WEEKS:
         return Trees(None, (), effects)
     factors = effects.factors(panel)
-    strength = _fit_season_strength(panel, factors, config)
+    strength = fit_strength_of_seasons(fill_censored_weeks(panel).divide_units(factors))
     data = _build_training_data(panel, factors, config, seed, strength)
+    if not len(data.actual):
+        return Trees(None, (), effects, season_strength=strength)
     trees = config.trees
     parameters = {
         "objective": "tweedie",
@@ -171,15 +173,6 @@ def fit_trees(panel: DemandPanel, config: FitConfig, seed: int) -> Trees:
     )
     booster = lgb.train(parameters, dataset, num_boost_round=trees.n_trees)
     return Trees(booster, tuple(data.names), effects, season_strength=strength)
-
-
-def _fit_season_strength(panel: DemandPanel, factors: Float32Array, config: FitConfig) -> float:
-    if not knows_season(panel.n_known):
-        return 0.0
-    whole = fill_censored_weeks(panel).divide_units(factors)
-    by_category = sum_by_category(whole.units, panel.groups[1])
-    origins = _learnt_origins(panel, config)
-    return fit_season_strength(by_category, origins, compute_levels_of_sums)
 
 
 def _learnt_origins(panel: DemandPanel, config: FitConfig) -> range:
@@ -220,7 +213,7 @@ def _build_training_data(
     factors: Float32Array,
     config: FitConfig,
     seed: int,
-    season_strength: float,
+    season_strength: SeasonStrength,
 ) -> _TrainingData:
     """Return all weeks ahead if they fit in `max_rows`, else some of them, the near ones first."""
     origins = _learnt_origins(panel, config)

@@ -15,9 +15,9 @@ import numpy as np
 
 from features.contracts.arrays import Float32Array, Float64Array, Int64Array
 from models.demand.censoring import fill_censored_weeks
-from models.demand.features import compute_levels_of_sums
+from models.demand.features import compute_levels_of_sums, measure_level_seasons
 from models.demand.panel import DemandPanel, encode
-from models.demand.seasons import knows_season, measure_past_season, measure_season
+from models.demand.seasons import NO_SEASON, SeasonStrength, knows_season, measure_past_season
 from models.demand.week_effects import WeekEffects
 from models.demand.zone_trend import TREND_WEEKS, ZoneTrend, fit_trend
 
@@ -29,12 +29,12 @@ _PRIOR_UNITS = 100.0  # weekly units of a zone whose movement counts half, as mo
 class LevelDrift:
     """Weekly units of each zone, zones × n_known, and the row of each of N series in them.
 
-    season_strength   how far the seasons of earlier years come back, of fit_season_strength
+    season_strength   how far the seasons of earlier years come back
     """
 
     units: Float64Array
     zone: Int64Array
-    season_strength: float = 0.0
+    season_strength: SeasonStrength = NO_SEASON
 
     def take(self, series: Int64Array) -> LevelDrift:
         """Return the drift of some series."""
@@ -48,10 +48,8 @@ class LevelDrift:
         before = compute_levels_of_sums(self.units[:, :origin])
         around = self.units[:, max(week - _SMOOTHED, origin) : week + _SMOOTHED + 1].mean(axis=1)
         if self.season_strength and knows_season(origin):
-            season = measure_season(
-                self.units[:, :origin], week - origin + 1, compute_levels_of_sums
-            )
-            around = around / season**self.season_strength
+            season = measure_level_seasons(self.units[:, :origin], week - origin + 1)
+            around = around / season.scale(self.season_strength)[:, 0]
         weight = _trust(before)
         with np.errstate(divide="ignore", invalid="ignore"):
             factor = np.where((before > 0) & (around > 0), (around / before) ** weight, 1.0)
@@ -66,9 +64,21 @@ class LevelDrift:
         return trend.ahead(steps) / self._levels_of_lines(trend)[self.zone][:, None]
 
     def fit_trend(self) -> ZoneTrend:
-        """Return the trend of each zone; that of zones that sell little is shrunk towards none."""
-        slopes = np.array([fit_trend(units) for units in self._recent_units()])
-        weight = _trust(compute_levels_of_sums(self.units))
+        """Return the trend of each zone; that of zones that sell little is shrunk towards none.
+
+        Where seasons come back and those of the last weeks are not known of earlier years, the
+        trend counts the less the more of it may be the season.
+        """
+        recent, seasonal = self.units, 0.0
+        if self.season_strength:
+            recent = self.units[:, -TREND_WEEKS:]
+            season = measure_past_season(self.units, recent.shape[1])
+            if season is None:
+                recent, seasonal = self.units, self.season_strength.shop
+            else:
+                recent = recent / season**self.season_strength.shop
+        slopes = np.array([fit_trend(units) for units in recent])
+        weight = _trust(compute_levels_of_sums(self.units)) * (1 - seasonal)
         return ZoneTrend(np.asarray(slopes * weight, np.float64), self.zone)
 
     def _levels_of_lines(self, trend: ZoneTrend) -> Float64Array:
@@ -76,17 +86,6 @@ class LevelDrift:
         by_zone = ZoneTrend(trend.slopes, np.arange(len(self.units)))
         n_weeks = min(self.units.shape[1], TREND_WEEKS)
         return compute_levels_of_sums(by_zone.past(n_weeks).astype(np.float64))
-
-    def _recent_units(self) -> Float64Array:
-        """Return the last weeks' units of each zone without their season; none where that is not
-        known of each of them."""
-        if not self.season_strength:
-            return self.units
-        recent = self.units[:, -TREND_WEEKS:]
-        season = measure_past_season(self.units, recent.shape[1])
-        if season is None:
-            return recent[:, :0]
-        return np.asarray(recent / season**self.season_strength, np.float64)
 
 
 def _trust(level: Float64Array) -> Float64Array:
@@ -97,7 +96,7 @@ def _trust(level: Float64Array) -> Float64Array:
 def measure_past_drift(
     panel: DemandPanel,
     effects: WeekEffects,
-    season_strength: float,
+    season_strength: SeasonStrength,
     origin: int,
     weeks: Int64Array,
 ) -> Float64Array:
@@ -110,7 +109,7 @@ def measure_past_drift(
     return np.stack(factors, axis=1) / expected
 
 
-def measure_drift(panel: DemandPanel, season_strength: float = 0.0) -> LevelDrift:
+def measure_drift(panel: DemandPanel, season_strength: SeasonStrength = NO_SEASON) -> LevelDrift:
     """Return the weekly units of each zone of a panel."""
     zone = encode(panel.zones.tolist())
     units = np.zeros((int(zone.max(initial=-1)) + 1, panel.n_known))

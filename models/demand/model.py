@@ -24,6 +24,7 @@ from models.demand.lookup import DAILY_FILE, FILE, check_forecasts, read_daily
 from models.demand.new_items import ItemRates, find_waiting
 from models.demand.panel import DemandPanel
 from models.demand.reconcile import Forecasts, reconcile_to_aggregates
+from models.demand.seasons import SeasonStrength
 from models.demand.simple_methods import predict_simple, predict_tsb
 from models.demand.sold_history import SoldHistory
 from models.demand.uncertainty.aggregates import (
@@ -211,7 +212,7 @@ class DemandModel:
                 "signals": list(effects.names),
                 "zones": list(effects.zones),
                 "without_drift": self.trees.without_drift,
-                "season_strength": self.trees.season_strength,
+                "season_strength": asdict(self.trees.season_strength),
             },
         )
         booster = self.trees.booster
@@ -251,7 +252,7 @@ class DemandModel:
                 tuple(meta["names"]),
                 week_effects,
                 bool(meta.get("without_drift", False)),
-                float(meta.get("season_strength", 0.0)),
+                _restore_strength(meta.get("season_strength", 0.0)),
             ),
             calibration=_restore_calibration(meta["calibration"], aggregates),
             rates=ItemRates(rates["zones"], rates["attributes"], rates["rates"], rates["waiting"]),
@@ -261,6 +262,13 @@ class DemandModel:
             daily=DAILY_FORECASTS.empty_table() if daily is None else daily,
             sold=SoldHistory.load(folder),
         )
+
+
+def _restore_strength(stored: Mapping[str, float] | float) -> SeasonStrength:
+    """Return the stored strength; an earlier release had one for shop and categories."""
+    if isinstance(stored, Mapping):
+        return SeasonStrength(**stored)
+    return SeasonStrength(float(stored), float(stored))
 
 
 class _StoredBlend(TypedDict, total=False):

@@ -11,6 +11,8 @@ Assimakopoulos & Nikolopoulos (2000), The theta model.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -26,7 +28,7 @@ from models.demand.baselines import (
     tsb,
 )
 from models.demand.censoring import fill_censored_weeks
-from models.demand.features import compute_levels_of_sums
+from models.demand.features import fit_strength_of_seasons
 from models.demand.level_drift import measure_drift
 from models.demand.panel import DemandPanel
 from models.demand.planned_baseline import (
@@ -35,9 +37,11 @@ from models.demand.planned_baseline import (
     predict_plan_factors,
 )
 from models.demand.seasons import (
-    fit_season_strength,
+    FULL_SEASON,
+    Forecast,
+    SeasonStrength,
     knows_season,
-    measure_season,
+    measure_seasons,
     sum_by_category,
 )
 from models.demand.zone_trend import ZoneTrend
@@ -56,7 +60,6 @@ _MOST_SILENT = 60.0
 _THETA_SMOOTHING = 0.2
 _DAMPING, _TREND_SMOOTHING = 0.9, 0.05
 _LEVEL_WEEKS = 8
-_SEASON_ORIGINS = 30  # the newest, at which seasons of earlier years are compared
 # Within its first year a season looks like a trend: the trend counts in full until the first of
 # these weeks, and not at all from the second one until a season could be known.
 _TREND_IN_FULL, _NO_TREND = 20, 30
@@ -67,43 +70,72 @@ def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
 
     Where a price list is known they are moved to the planned prices. They read units without the
     trend of the whole zone, and answer with it: a mean of past weeks lags behind a shop that grows.
+    Where seasons come back, each is moved by how far it fell short at this time of earlier years.
     """
     filled = fill_censored_weeks(panel)
-    trend = measure_trend(filled)
+    strength = fit_strength_of_seasons(filled)
+    trend = measure_trend(filled, strength)
     if not trend.is_flat:
         filled = filled.divide_units(trend.past(panel.n_known))
     units = lower_spikes(filled.units.astype(np.float64))
-    flat = [np.repeat(level(units)[:, None], len(steps), axis=1) for level in _LEVELS.values()]
+    seasons = CategorySeasons(sum_by_category(units, panel.groups[1]), panel.groups[1], strength)
     by_price = predict_plan_factors(filled, gather_price_cuts(filled), steps)
+    in_season = [
+        forecast(units) * seasons.predict(forecast, steps) for forecast in _list_forecasts(steps)
+    ]
     moving = [
-        predict_theta(units, steps),
-        predict_damped_trend(units, steps),
         seasonal_naive(units, max(steps, default=0))[:, [step - 1 for step in steps]],
         mean_since_launch(units, _LEVEL_WEEKS)[:, None]
         * estimate_season(units, panel.groups[1], steps),
     ]
-    at_planned_prices = [by_price * forecast for forecast in (*flat, *moving)]
-    without_trend = np.stack([*at_planned_prices, forecast_by_plan(filled, steps)], axis=-1)
+    at_planned_prices = [by_price * forecast for forecast in (*in_season, *moving)]
+    by_plan = forecast_by_plan(filled, steps) * seasons.predict(_repeat_level(tsb), steps)
+    without_trend = np.stack([*at_planned_prices, by_plan], axis=-1)
     return np.asarray(without_trend * trend.ahead(steps)[:, :, None], np.float64)
 
 
 def predict_tsb(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
     """Return N × steps of TSB with the trend of the whole zone, as the simple methods have it."""
     filled = fill_censored_weeks(panel)
-    trend = measure_trend(filled)
-    level = tsb(filled.units.astype(np.float64) / trend.past(panel.n_known))
-    return level[:, None] * trend.ahead(steps)
+    strength = fit_strength_of_seasons(filled)
+    trend = measure_trend(filled, strength)
+    units = filled.units.astype(np.float64) / trend.past(panel.n_known)
+    seasons = CategorySeasons(sum_by_category(units, panel.groups[1]), panel.groups[1], strength)
+    return tsb(units)[:, None] * seasons.predict(_repeat_level(tsb), steps) * trend.ahead(steps)
 
 
-def measure_trend(panel: DemandPanel) -> ZoneTrend:
+@dataclass(frozen=True)
+class CategorySeasons:
+    """Units of each category, C × T, and how far their seasons come back."""
+
+    units: Float64Array
+    category: Int64Array
+    strength: SeasonStrength
+
+    def predict(self, forecast: Forecast, steps: Sequence[int]) -> Float64Array:
+        """Return N × steps factors on a forecast: what earlier years sold over it at this time."""
+        if not self.strength:
+            return np.ones((len(self.category), len(steps)))
+        factors = measure_seasons(self.units, steps, forecast).scale(self.strength)
+        return np.asarray(factors[self.category], np.float64)
+
+
+def _list_forecasts(steps: Sequence[int]) -> list[Forecast]:
+    """Return the levels and the trends, in the order of SIMPLE."""
+    trends = partial(predict_theta, steps=steps), partial(predict_damped_trend, steps=steps)
+    return [*map(_repeat_level, _LEVELS.values()), *trends]
+
+
+def _repeat_level(level: Callable[[Float64Array], Float64Array]) -> Forecast:
+    return lambda units: level(units)[:, None]
+
+
+def measure_trend(panel: DemandPanel, strength: SeasonStrength) -> ZoneTrend:
     """Return the trend of each zone of a panel, without the season where earlier years show one."""
     if knows_season(panel.n_known):
-        by_category = sum_by_category(panel.units, panel.groups[1])
-        origins = range(panel.n_known - _SEASON_ORIGINS, panel.n_known)
-        strength = fit_season_strength(by_category, origins, compute_levels_of_sums)
         return measure_drift(panel, strength).fit_trend()
     share = (_NO_TREND - panel.n_known) / (_NO_TREND - _TREND_IN_FULL)
-    trend = measure_drift(panel, 0.0).fit_trend()
+    trend = measure_drift(panel).fit_trend()
     return ZoneTrend(trend.slopes * min(max(share, 0.0), 1.0), trend.zone)
 
 
@@ -212,11 +244,11 @@ def estimate_season(
     """
     by_category = sum_by_category(units, categories)
 
-    def measure_level(before: Float64Array) -> Float64Array:
-        return np.asarray(before[:, -_LEVEL_WEEKS:].mean(axis=1), np.float64)
+    def forecast(before: Float64Array) -> Float64Array:
+        return np.asarray(before[:, -_LEVEL_WEEKS:].mean(axis=1, keepdims=True), np.float64)
 
-    factors = [measure_season(by_category, step, measure_level) for step in steps]
-    return np.stack(factors, axis=1)[categories]
+    factors = measure_seasons(by_category, steps, forecast).scale(FULL_SEASON)
+    return factors[categories]
 
 
 _LEVELS: Mapping[str, Callable[[Float64Array], Float64Array]] = {

@@ -47,7 +47,10 @@ from serving.pricing_inputs.item_facts import (
     read_item_terms,
     read_stock_on_hand,
 )
-from serving.pricing_inputs.promotion_plans import find_planned_reductions
+from serving.pricing_inputs.promotion_plans import (
+    find_planned_reductions,
+    find_promotion_runs,
+)
 from serving.pricing_inputs.repository import find_rejections
 
 INTRODUCTION = "introduction"
@@ -108,6 +111,7 @@ class _Sources:
     """What was read for the items of a zone, by item id.
 
     find_competitors   what they charge, by item id, as the rule of a part of the assortment counts
+    promoted   items whose price a promotion of the table `promotions` lowers now
     """
 
     prices: Mapping[str, Price]
@@ -116,6 +120,7 @@ class _Sources:
     stock: Mapping[str, float]
     find_competitors: Callable[[AssortmentPart], Mapping[str, float]]
     promotions: Mapping[str, list[PlannedReduction]]
+    promoted: frozenset[str]
     rejections: Mapping[tuple[str, str], str]
     locks: ActiveLocks
     off_sale: frozenset[str]
@@ -195,6 +200,7 @@ def _read_sources(inputs: PricingInputs, zone: str, item_ids: Sequence[str]) -> 
         stock=stock,
         find_competitors=_make_competitor_reader(inputs, zone),
         promotions=find_planned_reductions(facts, zone, now),
+        promoted=frozenset(run.item_id for run in find_promotion_runs(facts, zone, now, now)),
         rejections=rejections,
         locks=locks,
         off_sale=find_off_sale(settings, now),
@@ -286,6 +292,9 @@ def _find_hold(inputs: PricingInputs, sources: _Sources, price: Price) -> str | 
         return "it is off sale"
     if sources.locks.find(price.item_id, price.zone) is not None:
         return LOCKED
+    is_reduced = price.offer_price_minor < price.list_price_minor
+    if is_reduced and price.item_id in sources.promoted:
+        return PROMOTION_RUNNING
     if is_reduction_running(sources.histories.get(price.item_id, ()), inputs.now):
         return PROMOTION_RUNNING
     if decided := sources.rejections.get((price.item_id, price.price_id)):

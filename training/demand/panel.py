@@ -15,15 +15,16 @@ from features.contracts.arrays import Float32Array, Float64Array, Int64Array, Ob
 from features.contracts.calendar import add_weeks, week_starts
 from features.contracts.tables import TIMESTAMP
 from features.facts.facts import Facts
+from features.facts.stock_shares import IN_STOCK, complete_short_weeks
 from features.pipelines.demand import (
     Plans,
     reach_column,
     week_spans,
     weekly_demand,
     weekly_prices,
-    weekly_stock,
 )
 from features.pipelines.expressions import promotion_kinds
+from features.pipelines.weekly_stock import weekly_stock
 from models.demand.panel import DemandPanel
 from training.demand.calendar_signals import read_zone_signals
 from training.demand.catalogue_items import find_listed_week, read_items, to_instants
@@ -79,7 +80,7 @@ def build_panel_of(
     rows = relation.select(*columns).to_pyarrow()
     weeks = _Weeks(tuple(starts), starts.index(end))
     sales = _arrange_rows(rows, read_items(facts), weeks, kinds)
-    panel = replace(sales.panel, in_stock=_read_in_stock(sales.panel, facts, end))
+    panel = _add_stock(sales.panel, facts, end)
     return sales._replace(panel=add_plans(panel, facts, settings, known_at=known_at))
 
 
@@ -96,16 +97,21 @@ def add_plans(
     return add_planned_prices(panel, facts, settings, known_at=known_at)
 
 
-def _read_in_stock(panel: DemandPanel, facts: Facts, end: datetime) -> Float32Array | None:
-    """Return N × n_known shares of a week in stock: 1 without a count, None if there are none."""
+def _add_stock(panel: DemandPanel, facts: Facts, end: datetime) -> DemandPanel:
+    """Return the panel with the shares of weeks in stock, 1 without a count, if there are any.
+
+    Weeks of items that run out in most weeks are completed.
+    """
     weeks = week_spans(panel.week_starts[: panel.n_known])
-    stock = weekly_stock(facts.read("stock"), weeks, as_of=end).to_pyarrow()
+    stock = weekly_stock(facts.read("stock"), facts.read("events"), weeks, as_of=end).to_pyarrow()
     rows, series, week = _locate_rows(panel, stock)
     if not rows.num_rows:
-        return None
-    values = np.ones((panel.n_series, panel.n_known), np.float32)
-    values[series, week] = rows["share_in_stock"].to_numpy()
-    return values
+        return panel
+    share = np.ones((panel.n_series, panel.n_known))
+    share[series, week] = rows["share_in_stock"].to_numpy()
+    units, is_short = complete_short_weeks(panel.units.astype(np.float64), share, share < IN_STOCK)
+    share = np.where(is_short, share, np.maximum(share, IN_STOCK))
+    return replace(panel, units=units.astype(np.float32), in_stock=share.astype(np.float32))
 
 
 def _locate_rows(panel: DemandPanel, rows: pa.Table) -> tuple[pa.Table, Int64Array, Int64Array]:

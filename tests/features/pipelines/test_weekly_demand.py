@@ -7,7 +7,7 @@ import pytest
 
 from features.contracts.calendar import add_weeks, day_starts
 from features.contracts.tables import TABLES
-from features.pipelines.demand import Plans, daily_units, week_spans, weekly_demand, weekly_stock
+from features.pipelines.demand import Plans, daily_units, weekly_demand
 
 ZONE = "America/New_York"
 FIRST = datetime(2017, 3, 6, 5, tzinfo=UTC)  # daylight saving starts on the Sunday of this week
@@ -216,27 +216,6 @@ def test_a_price_list_that_ended_goes_on_at_its_list_price_as_it_is_served() -> 
 def test_no_column_is_about_a_person() -> None:
     names = set(demand([event(FIRST, user_id="u")])["a", "north", 0])
     assert not names & {"user_id", "visitor_id", "session_id", "order_id"}
-
-
-def test_the_share_of_a_week_in_stock_holds_from_count_to_count() -> None:
-    counts = [
-        {"item_id": "a", "zone": "z", "at": WEEKS[0] + timedelta(days=1), "on_hand": 5.0},
-        {"item_id": "a", "zone": "z", "at": WEEKS[0] + timedelta(days=4), "on_hand": 0.0},
-        {
-            "item_id": "a",
-            "zone": "z",
-            "at": WEEKS[1] + timedelta(days=7),
-            "on_hand": 8.0,
-        },  # known only at AS_OF
-    ]
-    found = (
-        weekly_stock(table("stock", counts), week_spans(WEEKS), as_of=AS_OF)
-        .to_pyarrow()
-        .to_pylist()
-    )
-    shares = {row["week_start"]: row["share_in_stock"] for row in found}
-    first_week = WEEKS[1] - WEEKS[0] - timedelta(days=1)  # counted from the second day on
-    assert shares == {WEEKS[0]: pytest.approx(timedelta(days=3) / first_week), WEEKS[1]: 0.0}
 
 
 def test_a_kind_that_is_not_planned_reaches_nobody() -> None:

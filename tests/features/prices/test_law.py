@@ -277,6 +277,20 @@ def test_planned_and_running_reductions():
     ]
 
 
+def test_the_next_price_of_a_list_ends_a_reduction():
+    weekly = history(
+        new(0, 100), new(7, 80, list_price=100), new(14, 100), new(21, 80, list_price=100)
+    )
+    assert [is_reduction_running(weekly, day(n)) for n in (5, 7, 13.9, 14)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    # Nothing follows the last one: it is a markdown that stays, and may be priced.
+    assert not is_reduction_running(weekly, day(22))
+
+
 def test_a_cut_may_not_reach_the_offer_of_a_planned_promotion():
     rows = history(new(0, 100), new(20, 70, until=30, list_price=100))
     assert find_lawful_floor(rows, day(5), "EU30") == 71

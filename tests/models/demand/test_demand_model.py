@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.contracts.errors import BadInput
-from models.demand.blend import segment_series
+from models.demand.blend import TREES, segment_series
 from models.demand.censoring import fill_censored_weeks
 from models.demand.features import build_features, summarize_history
 from models.demand.learner import FitConfig, TreesConfig, fit_trees
@@ -181,6 +181,16 @@ def test_sold_out_weeks_are_not_low_demand() -> None:
     filled = fill_censored_weeks(replace(panel, units=units, in_stock=stock)).units
     assert filled[0].tolist() == [4, 6, (4 + 6) / 2, 5, (4 + 6 + 5 + 5) / 4]
     assert filled[1].tolist() == [4, 6, 0, 5, 0]
+
+
+def test_simple_methods_serve_where_no_week_was_in_stock() -> None:
+    panel = replace(
+        make_panel(n_series=12, n_known=30), in_stock=np.full((12, 30), 0.2, np.float32)
+    )
+    trees = fit_trees(panel, CONFIG, 5)
+    assert trees.booster is None
+    assert np.isnan(trees.predict(panel, [1, 13])[:, :, TREES]).all()
+    assert np.isfinite(predict_all_methods(trees, panel, [1, 13])[:, :, TREES + 1 :]).all()
 
 
 def test_forecasts_fall_as_a_planned_price_rises() -> None:

@@ -8,6 +8,7 @@ import pytest
 from features.contracts.arrays import Float64Array
 from models.demand.model import predict_without_learner
 from models.demand.panel import DemandPanel
+from models.demand.seasons import NO_SEASON
 from models.demand.simple_methods import SIMPLE, measure_trend, predict_simple
 from models.demand.zone_trend import TREND_WEEKS, ZoneTrend, damp_steps, fit_trend
 from tests.shops.demand_panels import make_panel
@@ -102,7 +103,7 @@ def test_every_simple_method_answers_on_the_trend_line(weekly: float) -> None:
 
 @pytest.mark.parametrize(("n_weeks", "share"), [(20, 1.0), (25, 0.5), (30, 0.0), (50, 0.0)])
 def test_what_may_be_a_season_of_the_first_year_is_no_trend(n_weeks: int, share: float) -> None:
-    slopes = measure_trend(grow(0.04, n_weeks)).slopes
+    slopes = measure_trend(grow(0.04, n_weeks), NO_SEASON).slopes
     assert slopes == pytest.approx(share * 0.04, rel=0.02)
 
 

@@ -296,6 +296,44 @@ def test_a_planned_promotion_bounds_cuts_and_flags_raises(three_items):
     assert suggest_prices(running, SYSTEM_CLOCK).kept == {"a promotion is running": 1}
 
 
+def test_a_deal_of_this_week_keeps_its_price(three_items):
+    """A list of weekly deals names no ends: the next row is one."""
+    _, engine, _ = three_items
+    deal = replace(
+        make_opening_price("milk", 80), list_price_minor=100, valid_from=NOW - timedelta(days=1)
+    )
+    regular = replace(make_opening_price("milk", 100), valid_from=NOW + timedelta(days=6))
+    with transaction(engine) as connection:
+        Ledger(connection).append([deal])
+    given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
+    assert "a promotion is running" not in suggest_prices(given, SYSTEM_CLOCK).kept
+    with transaction(engine) as connection:
+        Ledger(connection).append([regular])
+    assert suggest_prices(given, SYSTEM_CLOCK).kept == {"a promotion is running": 1}
+
+
+def test_a_promotion_of_the_table_keeps_a_reduced_price(three_items):
+    facts, engine, _ = three_items
+    deal = replace(
+        make_opening_price("milk", 80), list_price_minor=100, valid_from=NOW - timedelta(days=1)
+    )
+    with transaction(engine) as connection:
+        Ledger(connection).append([deal])
+    plan = {
+        "promotion_id": "deal",
+        "item_id": "milk",
+        "zone": "default",
+        "starts_at": NOW - timedelta(days=1),
+        "ends_at": NOW + timedelta(days=6),
+        "depth": 0.2,
+    }
+    facts.write({"promotions": pa.Table.from_pylist([plan], TABLES["promotions"].arrow)})
+    given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
+    assert suggest_prices(given, SYSTEM_CLOCK).kept == {"a promotion is running": 1}
+    ended = replace(given, now=NOW + timedelta(days=6))
+    assert "a promotion is running" not in suggest_prices(ended, SYSTEM_CLOCK).kept
+
+
 def test_an_approval_that_would_make_a_planned_promotion_unlawful_is_refused(three_items):
     _, engine, _ = three_items
     given = make_inputs(three_items, make_forecasts("milk"), make_responses("milk"))
