@@ -43,7 +43,8 @@ from features.facts.query_sessions import open_session
 from features.facts.segments import read_names, remove_unnamed, write_segment
 from features.facts.zones import build_zone_rules
 from features.pipelines.expressions import zone_of
-from features.prices.ledger import read_known_prices, read_priced_zones
+from features.prices.ledger import read_priced_zones
+from features.prices.ledger_table import read_known_prices
 from features.prices.promotions import read_promotions
 from features.sources.report import WriteCount
 

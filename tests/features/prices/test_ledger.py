@@ -13,6 +13,7 @@ from features.facts.facts import Facts
 from features.pipelines.demand import weekly_prices
 from features.prices.law import find_prior_prices
 from features.prices.ledger import Ledger, NewPrice, PriceSource
+from features.prices.ledger_table import read_ledger_table
 from features.prices.reduction_rule import PLAIN_RULES
 from features.prices.timeline import compute_mean_offer, drop_undone, find_price_at, is_effective
 
@@ -182,12 +183,11 @@ def test_the_prior_price_is_the_lowest_of_the_30_days_before_the_reduction_began
 
 def test_the_ledger_reads_as_price_history(engine):
     with transaction(engine) as connection:
-        ledger = Ledger(connection)
-        ledger.append(
+        Ledger(connection).append(
             [price(0, 100), price(3, 90, source=PriceSource.OBSERVED), price(1, 80, until=2)]
         )
-        table = ledger.as_arrow()
-        known = ledger.as_arrow([PriceSource.IMPORTED])
+        table = read_ledger_table(connection)
+        known = read_ledger_table(connection, [PriceSource.IMPORTED])
     assert table.schema.names == [
         *PRICE_HISTORY.arrow.names,
         "seq",
