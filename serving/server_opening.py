@@ -78,6 +78,7 @@ from serving.prices.service import PriceService, Quote
 from serving.pricing_rules.service import PricingRulesService
 from serving.privacy.service import PrivacyService
 from serving.promotions.effect import PromotionEffectService
+from serving.promotions.lifecycle import hold_scheduled
 from serving.promotions.service import PromotionService
 from serving.recommendations.allowed_items import AllowedItems
 from serving.recommendations.assigned_units import UnitAssigner
@@ -271,7 +272,7 @@ def open_server(settings: Settings, metrics: Metrics) -> Server:
         price_desk=price_desk,
         proposals=proposals,
         price_locks=PriceLockService(price_desk),
-        desk_controls=DeskControls(price_desk),
+        desk_controls=DeskControls(price_desk, hold_scheduled),
         comments=CommentService(price_desk),
         scenarios=ScenarioService(price_desk, served_inputs.read_zone, desk_worker),
         price_tests=price_tests,

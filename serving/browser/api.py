@@ -13,7 +13,7 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from features.contracts.errors import BadInput
+from features.contracts.errors import BadInput, Forbidden
 from serving.browser.service import MAX_EVENTS, BrowserIds, BrowserService
 from serving.events.api import EventsResponse, RejectedResponse
 from serving.field_types import Id
@@ -146,9 +146,14 @@ async def post_browser_events(
 
 @router.post("/v1/browser-tokens", dependencies=[Depends(allow_only())])
 def post_tokens(
-    browser: Browser, _caller: Annotated[Caller, Depends(require("storefront"))], body: TokenRequest
+    browser: Browser, caller: Annotated[Caller, Depends(require("storefront"))], body: TokenRequest
 ) -> TokenResponse:
-    """Proofs of ids for a page, for the shop's server: it knows who has signed in."""
+    """Proofs of ids for a page, for the shop's server alone: it knows who has signed in."""
+    if caller.is_person:
+        raise Forbidden(
+            "a person proves nobody's id: with the proof a page acts as that shopper",
+            hint="Use a key of the shop's server with the scope storefront",
+        )
     if body.user_id is None and body.visitor_id is None:
         raise BadInput("name a user_id, a visitor_id or both", where="body")
     user_token = ends_at = visitor_token = None

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from configs.settings import Settings
 from features.contracts.clock import Clock
@@ -155,9 +156,16 @@ class BrowserService:
 
 
 def _attribute(event: Mapping[str, object], ids: BrowserIds) -> dict[str, object]:
-    """Return an event as one of this visitor and user; its session is one of theirs alone."""
-    session_id = event.get("session_id")
+    """Return an event as one of this visitor and user; its session and its id are theirs alone.
+
+    A page that knows or guesses an id of the shop's own events can neither take it nor learn from
+    the answer what is stored under it.
+    """
+    session_id, event_id = event.get("session_id"), event.get("event_id")
     own = {name: value for name, value in event.items() if name != "session_id"}
+    if isinstance(event_id, str):
+        sender = "\0".join((ids.visitor_id or "", ids.user_id or "", event_id))
+        own["event_id"] = f"page_{sha256(sender.encode()).hexdigest()[:32]}"
     if isinstance(session_id, str) and session_id and ids.visitor_id:
         own["session_id"] = f"{ids.visitor_id}.{session_id}"
     if ids.visitor_id is not None:

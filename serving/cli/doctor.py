@@ -164,11 +164,11 @@ def _describe_price_lists(shop: Shop) -> str:
 def _check_desk(shop: Shop) -> str:
     """Return that approved prices become valid. Raises where somebody stopped them."""
     from features.database import reading
-    from serving.price_desk.controls_repository import Controls
+    from serving.database.activation_stops import find_stop
     from serving.price_desk.ticker import describe_stop
 
     with reading(shop.engine) as connection:
-        stop = Controls(connection).find_stop()
+        stop = find_stop(connection)
     if stop is not None:
         raise ShopwrightError(describe_stop(stop))
     return "approved prices become valid"

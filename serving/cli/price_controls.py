@@ -42,6 +42,7 @@ def _switch(reason: str | None, *, stopped: bool) -> int:
     from serving.price_desk.controls import DeskControls
     from serving.price_desk.present_items import read_present_items
     from serving.price_desk.service import PriceDeskService
+    from serving.promotions.lifecycle import hold_scheduled
 
     shop = Shop()
     rules = ItemRules(shop.settings, shop.clock, shop.engine)
@@ -53,7 +54,7 @@ def _switch(reason: str | None, *, stopped: bool) -> int:
         rules,
         read_items=read_present_items,
     )
-    controls = DeskControls(desk)
+    controls = DeskControls(desk, hold_scheduled)
     decider = controls.decider(Caller(OPERATOR, OPERATOR, frozenset(SCOPES)), reason)
     with transaction(shop.engine) as connection:
         return controls.switch(connection, decider, stopped=stopped)

@@ -112,6 +112,7 @@ class Console:
         with _frame(visit, key, places, self.counts) as page:
             try:
                 visit.caller.require(scope)
+                visit.scope = scope
                 built = build(page)
                 if built is not None:
                     await built

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -22,17 +24,20 @@ from serving.server import Server
 
 Result = TypeVar("Result")
 THEMES = ("auto", "light", "dark")
+_CHECKED_SECONDS = 5.0  # for which a session is taken to go on, and roles to stay
 
 
 @dataclass
 class Visit:
     """One page as one person has it open.
 
-    caller       what the person may do; read anew before each write
+    caller       what the person may do; read anew before each write, and now and then by a page
+                 that stays open
     zones        those that have prices
     parameters   of the page's address: filters, sort, selection, tab
     toasts       where what was done is said, with a way back; None before the first
     on_write     called after each write of a service: what the frame counts may have changed
+    scope        what it takes to read the page; empty before it is known
     """
 
     server: Server
@@ -48,6 +53,8 @@ class Visit:
     preferences: Mapping[str, Any] = field(default_factory=dict)
     toasts: ui.element | None = None
     on_write: Callable[[], None] | None = None
+    scope: str = ""
+    checked_at: float = field(default_factory=lambda: time.monotonic())
 
     @property
     def currency(self) -> str:
@@ -61,50 +68,71 @@ class Visit:
     async def read(
         self, function: Callable[..., Result], *values: object, **named: object
     ) -> Result:
-        """Return what a service answers, off the event loop."""
+        """Return what a service answers, off the event loop.
+
+        Raises Unauthorized where the session has ended since the page was opened, and Forbidden
+        where the person may not read it any more.
+        """
+        if time.monotonic() - self.checked_at >= _CHECKED_SECONDS:
+            await self._renew_caller()
+        if self.scope:
+            self.caller.require(self.scope)
         return await asyncio.to_thread(function, *values, **named)
 
     async def check(
         self, function: Callable[..., Result], *values: object, **named: object
     ) -> Result:
         """As `write`, for what shows only what a write would do."""
-        values = await self._renew_caller(values)
-        return await asyncio.to_thread(function, *values, **named)
+        await self._renew_caller()
+        return await asyncio.to_thread(self._renew(function, values, named))
 
     async def write(
         self, function: Callable[..., Result], *values: object, **named: object
     ) -> Result:
         """As `read`, once the session is known to go on; where `caller` is among the values, the
         function gets it with the roles of now. Raises Unauthorized."""
-        values = await self._renew_caller(values)
-        return await self._write(function, *values, **named)
+        await self._renew_caller()
+        return await self._write(self._renew(function, values, named))
 
     async def write_with(
         self, scope: str, function: Callable[..., Result], *values: object, **named: object
     ) -> Result:
-        """As `write`, for services that know no scopes: once the person is known to have it still.
+        """As `write`, for services that know no scopes, of what concerns the whole shop: once the
+        person is known to have the scope still, for all of it.
 
         Raises Unauthorized and Forbidden.
         """
-        values = await self._renew_caller(values)
-        self.caller.require(scope)
-        return await self._write(function, *values, **named)
+        await self._renew_caller()
+        self.caller.require_everywhere(scope)
+        return await self._write(self._renew(function, values, named))
 
-    async def _write(
-        self, function: Callable[..., Result], *values: object, **named: object
-    ) -> Result:
-        result = await asyncio.to_thread(function, *values, **named)
+    async def _write(self, call: Callable[[], Result]) -> Result:
+        result = await asyncio.to_thread(call)
         if self.on_write is not None:
             self.on_write()
         return result
 
-    async def _renew_caller(self, values: tuple[object, ...]) -> tuple[object, ...]:
-        """Read what the person may do now, and return the values with the caller of now."""
+    def _renew(
+        self,
+        function: Callable[..., Result],
+        values: tuple[object, ...],
+        named: Mapping[str, object],
+    ) -> Callable[[], Result]:
+        """Return a call of a function in which every caller is that of now: a page may hold one of
+        before."""
+
+        def renew(value: object) -> object:
+            return self.caller if isinstance(value, Caller) else value
+
+        renewed = {name: renew(value) for name, value in named.items()}
+        return partial(function, *map(renew, values), **renewed)
+
+    async def _renew_caller(self) -> None:
+        """Read what the person may do now. Raises Unauthorized."""
         active = await asyncio.to_thread(self.server.sessions.find, self.token)
         if active is None:
             raise Unauthorized("your session has ended", hint="Sign in again")
-        before, self.caller = self.caller, active.caller
-        return tuple(self.caller if value is before else value for value in values)
+        self.caller, self.checked_at = active.caller, time.monotonic()
 
     def set_parameters(self, **values: str | None) -> None:
         """Change parameters in the address without loading the page; None removes one."""

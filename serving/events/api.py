@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from serving.events.documents import FlaggedActorsResponse
 from serving.events.flagged import MAX_ACTORS, FlaggedEventsService
 from serving.events.service import MAX_EVENTS, EventService
-from serving.http.auth import Caller, require
+from serving.http.auth import Caller, require, require_everywhere
 from serving.http.bodies import LargeBodyRoute
 from serving.http.dependencies import inject
 from serving.http.metrics import Metrics
@@ -109,7 +109,7 @@ async def post_events(
 )
 def get_flagged_events(
     flagged: Annotated[FlaggedEventsService, Depends(inject(FlaggedEventsService))],
-    _caller: Annotated[Caller, Depends(require("privacy.manage"))],
+    _caller: Annotated[Caller, Depends(require_everywhere("privacy.manage"))],
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_ACTORS)] = 100,
 ) -> FlaggedActorsResponse:

@@ -48,6 +48,19 @@ def require(scope: str) -> Callable[[Request], Awaitable[Caller]]:
     return read_caller
 
 
+def require_everywhere(scope: str) -> Callable[[Request], Awaitable[Caller]]:
+    """Return the same for what concerns the whole shop: Forbidden (403) too for a caller whose role
+    covers a part of it."""
+    read = require(scope)
+
+    async def read_caller(request: Request) -> Caller:
+        caller = await read(request)
+        caller.require_everywhere(scope)
+        return caller
+
+    return read_caller
+
+
 async def identify(request: Request) -> Caller:
     """Return whose key or session the request carries. Raises Unauthorized."""
     identity = await _read_identity(request)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from models.registry import NAMES, Version
 from serving.field_types import Name
-from serving.http.auth import Caller, require
+from serving.http.auth import Caller, require, require_everywhere
 from serving.http.dependencies import inject
 from serving.http.idempotency import Attempt, Write
 from serving.models.served_models import ServedModels
@@ -21,7 +21,8 @@ from serving.models.service import ModelService, Promotion
 router = APIRouter(prefix="/v1/models", tags=["models"])
 Models = Annotated[ModelService, Depends(inject(ModelService))]
 Served = Annotated[ServedModels, Depends(inject(ServedModels))]
-Manager = Annotated[Caller, Depends(require("models.manage"))]
+Reader = Annotated[Caller, Depends(require("models.manage"))]
+Manager = Annotated[Caller, Depends(require_everywhere("models.manage"))]
 ModelName = Annotated[Name, Path(description=", ".join(NAMES))]
 
 
@@ -55,7 +56,7 @@ class PromoteRequest(BaseModel):
 
 
 @router.get("")
-def get_models(models: Models, served: Served, _caller: Manager) -> ModelsResponse:
+def get_models(models: Models, served: Served, _caller: Reader) -> ModelsResponse:
     """Every registered version."""
     items = [_describe_version(served, version) for version in models.list_versions()]
     return ModelsResponse(items=items)

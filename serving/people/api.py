@@ -12,7 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serving.access import Area, Grant
 from serving.field_types import Text
-from serving.http.auth import Caller, identify, identify_person, require
+from serving.http.auth import (
+    Caller,
+    identify,
+    identify_person,
+    require,
+    require_everywhere,
+)
 from serving.http.dependencies import inject
 from serving.http.parameters import allow_only, check_text
 from serving.http.session_cookie import SessionCookie, make_csrf_token
@@ -31,7 +37,8 @@ _OPENID_COOKIE = "shopwright_openid"
 
 AnyCaller = Annotated[Caller, Depends(identify)]
 Me = Annotated[ActiveSession, Depends(identify_person)]
-Admin = Annotated[Caller, Depends(require("people.manage"))]
+Reader = Annotated[Caller, Depends(require("people.manage"))]
+Admin = Annotated[Caller, Depends(require_everywhere("people.manage"))]
 Sessions = Annotated[SessionService, Depends(inject(SessionService))]
 People = Annotated[PeopleService, Depends(inject(PeopleService))]
 OpenId = Annotated[OpenIdService, Depends(inject(OpenIdService))]
@@ -297,7 +304,7 @@ def remove_second_factor(me: Me, body: RemoveSecondFactorRequest, sessions: Sess
 
 
 @people_router.get("", dependencies=[Depends(allow_only())])
-def list_people(_caller: Admin, people: People) -> PeopleResponse:
+def list_people(_caller: Reader, people: People) -> PeopleResponse:
     """Everybody who signs in, disabled people too."""
     return PeopleResponse(items=[_describe_person(person) for person in people.list_people()])
 

@@ -24,12 +24,13 @@ from features.prices.ledger import Ledger, NewPrice, Price
 from features.prices.restoring import build_restoring_rows, find_prices_before
 from features.prices.timeline import find_last_price, find_price_at
 from serving.access import EVERYWHERE
+from serving.database.activation_stops import ActivationStop, find_stop
 from serving.database.audit_log import SYSTEM, AuditEntry, AuditLog, Decider
 from serving.database.decided_prices import append_decided
 from serving.database.price_locks import PriceLocks
 from serving.price_desk.approvals import append_prices, begins_at, is_base, make_price
 from serving.price_desk.broken_rules import find_broken_rules
-from serving.price_desk.controls_repository import ActivationStop, Controls
+from serving.price_desk.controls_repository import Controls
 from serving.price_desk.ended_tests import explain_ended_tests
 from serving.price_desk.lifecycle import log_changes, supersede_live, supersede_waiting
 from serving.price_desk.repository import Suggestion, Suggestions
@@ -100,7 +101,7 @@ def resume_activations(connection: sa.Connection, decider: Decider) -> int:
     """
     lock(connection, "price_desk")
     controls = Controls(connection)
-    if controls.find_stop() is None:
+    if find_stop(connection) is None:
         return 0
     controls.clear_stop()
     repository = Suggestions(connection)

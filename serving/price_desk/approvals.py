@@ -19,11 +19,11 @@ from features.prices.guards import MAX_JUMP, find_jump
 from features.prices.law import explain_objections
 from features.prices.ledger import Ledger, NewPrice, Price, PriceSource
 from serving.access import find_objection
+from serving.database.activation_stops import find_stop
 from serving.database.audit_log import Decider
 from serving.database.decided_prices import append_decided
 from serving.database.price_locks import PriceLocks
 from serving.price_desk.broken_rules import find_broken_rules
-from serving.price_desk.controls_repository import Controls
 from serving.price_desk.ended_tests import explain_ended_tests
 from serving.price_desk.lifecycle import log_changes, supersede_live, supersede_open
 from serving.price_desk.repository import IMPORT, Suggestion, Suggestions
@@ -148,7 +148,7 @@ def enact_approvals(connection: sa.Connection, decider: Decider, plan: ApprovalP
         "reason": decider.reason,
         "returned_reason": None,
     }
-    is_stopped = Controls(connection).find_stop() is not None
+    is_stopped = find_stop(connection) is not None
     prices: dict[str, NewPrice] = {}
     for zone, members in _group_by_zone(plan.approved).items():
         values: dict[str, object] = {**decision}

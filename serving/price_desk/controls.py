@@ -3,7 +3,7 @@ reasons for rejections."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -45,9 +45,13 @@ class RuleValues:
 
 @dataclass(frozen=True)
 class DeskControls:
-    """What a manager switches, for the whole shop."""
+    """What a manager switches, for the whole shop.
+
+    hold_promotions   sends promotions that have not begun back, and returns how many
+    """
 
     desk: PriceDeskService
+    hold_promotions: Callable[[sa.Connection, Decider], int]
 
     def decider(self, caller: Caller, reason: str | None) -> Decider:
         """Return who switches. Raises Forbidden without the scope, or with it in a part only."""
@@ -60,8 +64,12 @@ class DeskControls:
         return decider
 
     def switch(self, connection: sa.Connection, decider: Decider, *, stopped: bool) -> int:
-        """Stop activations or let them go on; returns how many prices are held or released."""
-        return (stop_activations if stopped else resume_activations)(connection, decider)
+        """Stop activations or let them go on; returns how many prices and promotions are held, or
+        prices released."""
+        if not stopped:
+            return resume_activations(connection, decider)
+        n_prices = stop_activations(connection, decider)
+        return n_prices + self.hold_promotions(connection, decider)
 
     def list_rules(self) -> Sequence[ApprovalRule]:
         """Return the approval rules by name."""

@@ -10,18 +10,10 @@ import sqlalchemy as sa
 
 from features.contracts.pricing import EvidenceGrade
 from features.database import insert
+from serving.database.activation_stops import ActivationStop
 from serving.database.desk_tables import activation_stops, approval_rules, reject_policies
 
 _ONLY = 1
-
-
-@dataclass(frozen=True)
-class ActivationStop:
-    """Why no approved price becomes valid at present, who said so, and when (system time)."""
-
-    reason: str
-    stopped_by: str
-    stopped_at: datetime
 
 
 @dataclass(frozen=True)
@@ -68,13 +60,6 @@ class Controls:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
-
-    def find_stop(self) -> ActivationStop | None:
-        """Return the stop that stands; None while activations go on."""
-        table = activation_stops.c
-        query = sa.select(table.reason, table.stopped_by, table.stopped_at)
-        row = self._connection.execute(query).one_or_none()
-        return None if row is None else ActivationStop(*row)
 
     def set_stop(self, stop: ActivationStop) -> None:
         """Stop activations, or replace the reason of the stop that stands."""

@@ -11,6 +11,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from features.contracts.pricing import Band
+from serving.database.activation_stops import ActivationStop, find_stop
 from serving.database.audit_log import Decider
 from serving.price_desk.approvals import (
     Beginnings,
@@ -20,7 +21,6 @@ from serving.price_desk.approvals import (
     plan_approvals,
 )
 from serving.price_desk.broken_rules import find_broken_rules
-from serving.price_desk.controls_repository import ActivationStop, Controls
 from serving.price_desk.decisions import are_many, select_many
 from serving.price_desk.filters import SuggestionFilter
 from serving.price_desk.repository import NewSuggestion, Suggestion
@@ -86,7 +86,7 @@ def preview_many(
         broken=Counter(rule for rules in broken.values() for rule in rules),
         flagged=sum(bool(suggestion.details.get("flags")) for suggestion in changed),
         begins=(min(times), max(times)) if times else None,
-        stop=Controls(connection).find_stop(),
+        stop=find_stop(connection),
     )
 
 

@@ -26,11 +26,12 @@ from features.prices.currencies import refuse_unknown_zone
 from features.prices.reduction_rule import FindRules
 from models.pricing.rules import CompetitorRule
 from serving.access import Caller
+from serving.database.activation_stops import ActivationStop, find_stop
 from serving.database.audit_log import SYSTEM, Decider
 from serving.price_desk.activation import settle_due
 from serving.price_desk.approvals import Beginnings, refuse_past
 from serving.price_desk.auto_approval import apply_rules
-from serving.price_desk.controls_repository import ActivationStop, Controls
+from serving.price_desk.controls_repository import Controls
 from serving.price_desk.decisions import require_version
 from serving.price_desk.filters import OLDEST_FIRST, SuggestionFilter, SuggestionSort
 from serving.price_desk.lifecycle import supersede_off_sale
@@ -193,7 +194,7 @@ class PriceDeskService:
     def find_stop(self) -> ActivationStop | None:
         """Return the stop of activations that stands, None while they go on."""
         with reading(self.engine) as connection:
-            return Controls(connection).find_stop()
+            return find_stop(connection)
 
     def approve_by_rules(self, since: datetime | None) -> int:
         """Let the approval rules approve what changed since, and return how many they approved."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from serving.price_desk.controls_repository import ActivationStop
+from serving.database.activation_stops import ActivationStop
 from serving.price_desk.service import PriceDeskService
 
 

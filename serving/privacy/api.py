@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict
 
 from serving.field_types import Id
-from serving.http.auth import Caller, require
+from serving.http.auth import Caller, require_everywhere
 from serving.http.dependencies import inject
 from serving.http.idempotency import Attempt, read_attempt
 from serving.http.parameters import allow_only, check_text
@@ -22,7 +22,7 @@ router = APIRouter(
     dependencies=[Depends(check_text), Depends(allow_only())],
 )
 Privacy = Annotated[PrivacyService, Depends(inject(PrivacyService))]
-Officer = Annotated[Caller, Depends(require("privacy.manage"))]
+Officer = Annotated[Caller, Depends(require_everywhere("privacy.manage"))]
 # For a materialization, which takes longer in a large shop: the caller repeats the request then.
 _WAIT_SECONDS = 20.0
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from features.contracts.errors import BadInput, Forbidden, NotFound, PreconditionFailed
+from features.contracts.errors import BadInput, Conflict, Forbidden, NotFound, PreconditionFailed
 from features.database import lock
 from models.pricing.promotions.conflicts import PromotionRun
 from serving.access import find_objection
+from serving.database.activation_stops import find_stop
 from serving.database.audit_log import SYSTEM, Decider
 from serving.database.decided_prices import append_decided
 from serving.promotions.checks import (
@@ -78,11 +79,13 @@ def approve(
     """Approve a promotion: its prices go into the ledger, live at once or scheduled.
 
     Raises NotFound, PreconditionFailed, Forbidden (one's own, or outside the decider's areas) and
-    Conflict (decided before, or anything stands against it by now).
+    Conflict (decided before, activations are stopped, or anything stands against it by now).
     """
     promotion = _prepare(connection, decider, promotion_id, version, "approve")
     if decider.actor == promotion.proposed_by:
         raise Forbidden("whoever proposed a promotion may not approve it", hint="Ask a colleague")
+    if (stop := find_stop(connection)) is not None:
+        raise Conflict(f"activations are stopped: {stop.reason}", hint="Approve it once they go on")
     refuse_problems(find_problems(connection, decider, promotion, runs, promotion_id))
     _enter_prices(connection, decider, promotion)
     begun = promotion.starts_at <= decider.now

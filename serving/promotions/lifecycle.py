@@ -7,7 +7,8 @@ submitted ──approve──> scheduled ──> live ──> expired      its e
     └──> expired    nobody decided before its end
 
 What no longer holds when it is to begin (the law, a price, another promotion) is taken out of the
-ledger and goes back to submitted, with the reason.
+ledger and goes back to submitted, with the reason. So does what is scheduled when somebody stops
+all activations.
 """
 
 from __future__ import annotations
@@ -67,23 +68,42 @@ def _begin(connection: sa.Connection, system: Decider, promotion: Promotion) -> 
         Promotions(connection).change(promotion.id, system.now, status="live")
         log_step(connection, system, "go_live", promotion)
         return
-    reason = f"it no longer holds: {describe_problems(problems)}"
-    decider = replace(system, reason=reason)
+    decider = replace(system, reason=f"it no longer holds: {describe_problems(problems)}")
     try:
-        with connection.begin_nested():
-            take_out_prices(connection, decider, promotion)
+        _send_back(connection, decider, promotion)
     except Conflict as error:  # the law forbids to announce the price before anew
-        reason = f"{reason}; its prices stay: {error}"
+        reason = f"{decider.reason}; its prices stay: {error}"
         Promotions(connection).change(promotion.id, system.now, status="live", reason=reason)
         log_step(connection, replace(system, reason=reason), "go_live", promotion)
-        return
+
+
+def hold_scheduled(connection: sa.Connection, decider: Decider) -> int:
+    """Send all promotions that have not begun back to submitted, and return how many: whoever
+    approves promotions decides again once activations go on.
+
+    The decider is whoever stops activations. Raises Conflict where the law forbids the price that
+    would be valid in place of one of them.
+    """
+    repository = Promotions(connection)
+    stopped = replace(decider, reason=f"activations were stopped: {decider.reason}")
+    scheduled = [repository.get(promotion_id) for promotion_id in repository.list_scheduled()]
+    for promotion in scheduled:
+        if promotion is not None:
+            _send_back(connection, stopped, promotion)
+    return len(scheduled)
+
+
+def _send_back(connection: sa.Connection, decider: Decider, promotion: Promotion) -> None:
+    """Take the prices of a promotion out, and let it wait for another decision."""
+    with connection.begin_nested():
+        take_out_prices(connection, decider, promotion)
     Promotions(connection).change(
         promotion.id,
-        system.now,
+        decider.now,
         status="submitted",
         decided_by=None,
         decided_at=None,
-        reason=reason,
+        reason=decider.reason,
     )
     log_step(connection, decider, "return", promotion)
 

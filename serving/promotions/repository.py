@@ -169,6 +169,12 @@ class Promotions:
         query = sa.select(table.id).where(due).order_by(table.seq)
         return list(self._connection.execute(query).scalars())
 
+    def list_scheduled(self) -> list[str]:
+        """Return the ids of approved promotions that have not begun, oldest first."""
+        table = promotions.c
+        query = sa.select(table.id).where(table.status == "scheduled").order_by(table.seq)
+        return list(self._connection.execute(query).scalars())
+
     def change(self, promotion_id: str, now: datetime, **values: object) -> None:
         """Set values of a promotion and increase its version."""
         self._connection.execute(

@@ -25,9 +25,10 @@ from serving.console.parts import (
 )
 from serving.console.section import Section
 from serving.console.visit import Visit
+from serving.database.activation_stops import ActivationStop
 from serving.price_desk.actions import ControlActions
 from serving.price_desk.controls import RuleValues
-from serving.price_desk.controls_repository import ActivationStop, ApprovalRule
+from serving.price_desk.controls_repository import ApprovalRule
 
 _SCOPE = "pricing.manage"
 

@@ -180,6 +180,29 @@ def test_a_page_reports_what_was_searched_for_without_an_item(served, browser):
     assert sent.json()["accepted"] == 0
 
 
+def test_a_page_neither_takes_an_id_of_the_shops_events_nor_learns_what_is_stored_under_it(
+    served, browser
+):
+    order = {
+        "event_id": "order-1001-1",
+        "event_type": "purchase",
+        "item_id": "wine",
+        "occurred_at": NOW.isoformat(),
+        "user_id": "u00",
+        "quantity": 3,
+        "unit_price": "2.00",
+    }
+    guess = make_event("add_to_cart", "wine", event_id="order-1001-1", quantity=3)
+    body = {**get_visitor(browser), "events": [guess]}
+    assert browser.post("/v1/browser/events", json=body).json()["accepted"] == 1
+    sent = served.client.post("/v1/events", json={"events": [order]}).json()
+    assert (sent["accepted"], sent["rejected"]) == (1, [])
+    again = browser.post("/v1/browser/events", json=body).json()  # as after a lost answer
+    assert (again["accepted"], again["duplicates"], again["rejected"]) == (0, 1, [])
+    without_ids = browser.post("/v1/browser/events", json={"events": [guess]}).json()
+    assert (without_ids["accepted"], without_ids["rejected"]) == (1, [])
+
+
 def test_a_beacon_sends_text_and_the_key_in_the_address(served, browser):
     key = browser.headers["Authorization"].removeprefix("Bearer ")
     body = (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 
 import pytest
 
-from features.contracts.errors import BadInput, Unauthorized
+from features.contracts.errors import BadInput, Forbidden, Unauthorized
 from features.contracts.pricing import Band
 from serving.access import Caller
 from serving.console.parts import read_whole_number
@@ -41,6 +42,35 @@ def test_a_page_that_was_left_open_acts_with_the_roles_of_now():
     signed_out = open_page(lambda _token: None, written)
     with pytest.raises(Unauthorized):
         asyncio.run(signed_out.check(lambda caller: caller, signed_out.caller))
+
+
+def test_two_writes_at_once_both_act_with_the_roles_of_now():
+    visit = open_page(lambda _token: SimpleNamespace(caller=READER), [])
+
+    async def write_twice():
+        return await asyncio.gather(
+            visit.write(lambda caller: caller.scopes, MANAGER),
+            visit.write(lambda *, caller: caller.scopes, caller=MANAGER),
+        )
+
+    assert asyncio.run(write_twice()) == [READER.scopes, READER.scopes]
+
+
+def test_a_page_that_was_left_open_reads_as_long_as_the_session_and_the_roles_last(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    active = [SimpleNamespace(caller=MANAGER)]
+    visit = open_page(lambda _token: active[0], [])
+    visit.scope = "pricing.approve"
+    assert asyncio.run(visit.read(lambda: "prices")) == "prices"
+    active[0] = SimpleNamespace(caller=READER)
+    now[0] = 6.0
+    with pytest.raises(Forbidden):
+        asyncio.run(visit.read(lambda: "prices"))
+    active[0] = None
+    now[0] = 12.0
+    with pytest.raises(Unauthorized):
+        asyncio.run(visit.read(lambda: "prices"))
 
 
 def test_a_look_before_a_decision_drops_no_counts():

@@ -62,7 +62,7 @@ class Site:
         """Return a browser in which somebody has signed in, and that sends the CSRF token."""
         browser = self.open_browser()
         answer = browser.post(
-            "/v1/sessions", json={"name": name, "password": PASSWORDS[name], **more}
+            "/v1/sessions", json={"name": name, "password": PASSWORDS.get(name), **more}
         )
         assert answer.status_code == 201, answer.text
         browser.headers["X-CSRF-Token"] = answer.json()["csrf_token"]
@@ -243,6 +243,23 @@ def test_an_admin_looks_after_people_and_nobody_else_does(site, dora):
     assert "argon2" not in text
     actors = {entry["actor"] for entry in dora.get("/v1/audit?subject_id=carla").json()["items"]}
     assert actors == {"dora"}
+
+
+def test_an_admin_of_a_part_of_the_assortment_looks_after_nobody(site, dora):
+    """Else they would make themselves, or somebody whose password they know, an admin of all."""
+    bakery = Grant("admin", Area("Food > Bakery", "north"))
+    site.desk.people.create(NewPerson("zoe", "Zoe Z", (bakery,), PASSWORDS["dora"]))
+    zoe = site.sign_in("zoe", password=PASSWORDS["dora"])
+    admin = {"name": "mallory", "password": "five long blue rivers", "roles": [{"role": "admin"}]}
+    for answer in (
+        zoe.post("/v1/people", json=admin | {"full_name": "M"}),
+        zoe.post("/v1/people/dora/reset", json={"password": "five long blue rivers"}),
+        zoe.post("/v1/people/ben/disable"),
+        zoe.put("/v1/people/ben/roles", json={"roles": [{"role": "admin"}]}),
+    ):
+        assert answer.status_code == 403, answer.text
+        assert "your role covers Food > Bakery" in answer.json()["detail"]
+    assert dora.get("/v1/people").status_code == 200  # still signed in
 
 
 def test_two_people_decide_about_a_price_each_in_their_own_area(site):

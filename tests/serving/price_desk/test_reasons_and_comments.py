@@ -22,6 +22,7 @@ from serving.price_desk.actions import CommentActions
 from serving.price_desk.comments import CommentService
 from serving.price_desk.controls import DeskControls
 from serving.price_desk.service import PriceDeskService
+from serving.promotions.lifecycle import hold_scheduled
 from tests.shops.clocks import FixedClock
 from tests.shops.price_desk import (
     NOW,
@@ -50,7 +51,7 @@ def desk(engine):
         keys,
         service,
         comments,
-        DeskControls(service),
+        DeskControls(service, hold_scheduled),
         IdempotencyService(engine, system_clock),
     )
 

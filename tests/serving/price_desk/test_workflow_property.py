@@ -36,6 +36,7 @@ from serving.price_desk.repository import Suggestions
 from serving.price_desk.rollback import roll_back
 from serving.price_desk.service import PriceDeskService
 from serving.price_desk.states import ALLOWED
+from serving.promotions.lifecycle import hold_scheduled
 from tests.shops.clocks import FixedClock
 from tests.shops.price_desk import NOW, SYSTEM_NOW, make_suggestion, store_suggestions
 
@@ -90,7 +91,7 @@ def make_decider_of(settings, engine, name, kind, now):
     areas = compute_areas(PEOPLE[name])
     caller = Caller(name, name, frozenset(areas), is_person=True, areas=areas)
     if kind in ("stop", "resume", "rule"):
-        return DeskControls(desk).decider(caller, "because")
+        return DeskControls(desk, hold_scheduled).decider(caller, "because")
     return desk.decider(caller, _SCOPES.get(kind, "pricing.approve"), "because")
 
 

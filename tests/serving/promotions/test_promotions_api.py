@@ -12,13 +12,18 @@ from features.database import reading, transaction
 from features.database_tables import promotions
 from features.facts.facts import Facts
 from features.prices.ledger import Ledger
+from features.prices.reduction_rule import PLAIN_RULES
 from serving.access import Area
 from serving.audit.repository import AuditRecords
 from serving.database.audit_log import Decider
 from serving.database.desk_tables import price_locks
+from serving.price_desk.controls import DeskControls
+from serving.price_desk.service import PriceDeskService
 from serving.promotions import decisions
+from serving.promotions.lifecycle import hold_scheduled
+from tests.shops.clocks import FixedClock
 from tests.shops.event_tables import make_table
-from tests.shops.price_desk import NOW
+from tests.shops.price_desk import NOW, SYSTEM_NOW
 from tests.shops.promotion_desk import make_price
 
 WEEK = {"starts_at": "2018-01-08T00:00Z", "ends_at": "2018-01-15T00:00Z"}
@@ -461,3 +466,28 @@ def test_a_price_that_is_locked_is_not_promoted(desk):
     assert "its price is locked" in file(desk, status=409, item_ids=["bread"])["detail"]
     file(desk, item_ids=["milk"])
     file(desk, starts_at="2018-01-11T00:00Z")
+
+
+def test_a_stop_of_activations_sends_back_promotions_that_have_not_begun(desk):
+    clock = FixedClock(NOW)
+    price_desk = PriceDeskService(desk.settings, desk.engine, clock, clock, PLAIN_RULES)
+    controls = DeskControls(price_desk, hold_scheduled)
+    manager = Decider("mia", NOW, SYSTEM_NOW, reason="wrong costs")
+    scheduled, waiting = file(desk), file(desk, name="bread week", item_ids=["bread"])
+    decide(desk.ben, scheduled, "approve")
+    with transaction(desk.engine) as connection:
+        assert controls.switch(connection, manager, stopped=True) == 1
+    returned = desk.reader.get(f"/v1/promotions/{scheduled['id']}").json()
+    assert (returned["status"], returned["reason"]) == (
+        "submitted",
+        "activations were stopped: wrong costs",
+    )
+    desk.move(days=8)
+    assert read_price(desk, "butter")["offer_price"] == "1.00"
+    refused = decide(desk.ben, waiting, "approve", status=409)
+    assert refused["detail"] == "activations are stopped: wrong costs"
+    with transaction(desk.engine) as connection:
+        controls.switch(connection, manager, stopped=False)
+    assert decide(desk.ben, waiting, "approve")["status"] == "live"
+    assert decide(desk.ben, returned, "approve")["status"] == "live"
+    assert read_price(desk, "butter")["offer_price"] == "0.80"

@@ -20,6 +20,7 @@ from serving.price_desk import decisions
 from serving.price_desk.activation import resume_activations, stop_activations
 from serving.price_desk.controls import DeskControls
 from serving.price_desk.service import PriceDeskService
+from serving.promotions.lifecycle import hold_scheduled
 from serving.webhooks.deliverer import GIVE_UP, LEASE, MAX_REFUSALS, Deliverer, compute_delay
 from serving.webhooks.messages import MESSAGE_ROWS
 from serving.webhooks.repository import Deliveries
@@ -131,7 +132,8 @@ def test_decisions_are_told_as_they_stand_in_the_audit_log(engine):
 def test_a_stop_of_all_activations_and_its_end_are_told(engine):
     hooks = Hooks(engine, "stop_switch")
     controls = DeskControls(
-        PriceDeskService(Settings(), engine, hooks.clock, hooks.clock, PLAIN_RULES)
+        PriceDeskService(Settings(), engine, hooks.clock, hooks.clock, PLAIN_RULES),
+        hold_scheduled,
     )
     with transaction(engine) as connection:
         controls.save_reject_policy(connection, make_decider("mia"), ["too dear"], required=False)
