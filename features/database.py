@@ -63,14 +63,20 @@ RESTORE_DATABASE = "Stop the server and restore the file from a backup: it holds
 
 
 def engine(settings: Settings, patience: Patience = PATIENT) -> sa.Engine:
-    """Return the database of the settings, not migrated; the folder of a SQLite file is made."""
+    """Return the database of the settings, not migrated; the folder of a SQLite file is made.
+
+    Its errors name no values: these may be ids of people, and errors are written to the log.
+    """
     url = make_url(settings.sqlalchemy_url)
     if url.get_backend_name() == "sqlite":
         if url.database and url.database != ":memory:":
             settings.home.mkdir(parents=True, exist_ok=True)
             _refuse_empty_file(Path(url.database), settings)
         opened = sa.create_engine(
-            url, connect_args={"timeout": patience.lock}, **_pool_limits(url, patience)
+            url,
+            connect_args={"timeout": patience.lock},
+            hide_parameters=True,
+            **_pool_limits(url, patience),
         )
         event.listen(opened, "connect", lambda made, _: _open_sqlite(made, url.database))
         event.listen(opened, "handle_error", _name_damaged_file)
@@ -110,7 +116,11 @@ def _open_postgresql(url: sa.URL, patience: Patience) -> sa.Engine:
 
     limits = {name: value for name, value in NETWORK_LIMITS.items() if name not in url.query}
     opened = sa.create_engine(
-        url, connect_args=limits, pool_pre_ping=True, **_pool_limits(url, patience)
+        url,
+        connect_args=limits,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        **_pool_limits(url, patience),
     )
     opened.update_execution_options(**{_PATIENCE: patience})
 

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import IO
+from xml.parsers.expat import ExpatError, ParserCreate
 
 from features.contracts.errors import BadInput
 from features.contracts.money import currency_of_symbol, minor_digits
@@ -25,6 +27,9 @@ MAX_CELL = 4_000
 # Of an XLSX file, unpacked: a zip of a few bytes may hold gigabytes.
 _MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 _MAX_PARTS = 1_000
+_LAST_ROW = 1_048_576  # of a worksheet
+_CHUNK_BYTES = 64 * 1024
+_LONGEST_AMOUNT = 64
 _DELIMITERS = (";", "\t", ",")
 _FORMULA = re.compile(r"^'[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?[\d.,\u0020\u00a0\u202f\u2009']+")
@@ -92,6 +97,8 @@ def parse_sheet_amount(text: str, currency: str, decimal_mark: str | None) -> st
     >>> parse_sheet_amount("1.234,50 €", "EUR", ","), parse_sheet_amount("1,99", "EUR", ".")
     ('1234.50', '1.99')
     """
+    if len(text) > _LONGEST_AMOUNT:
+        raise _refuse_amount(f"{text[:_LONGEST_AMOUNT]}...")
     number = _strip_currency(text.strip(), currency)
     if not _NUMBER.fullmatch(number) or not any(letter.isdigit() for letter in number):
         raise BadInput(f"{text!r} is no amount of money", hint="Write a number such as 1.99")
@@ -200,8 +207,16 @@ def _read_xlsx(content: bytes) -> Iterator[tuple[int, Sequence[str]]]:
             io.BytesIO(content), read_only=True, data_only=True, keep_links=False
         )
         worksheet = workbook.worksheets[0]
+        worksheet.reset_dimensions()  # as long as its rows are, whatever it says of itself
+        width = 0
         for number, cells in enumerate(worksheet.iter_rows(values_only=True), start=1):
-            yield number, [_to_text(cell) for cell in cells[: MAX_COLUMNS + 1]]
+            if number > _LAST_ROW:
+                raise BadInput("the worksheet has more rows than a worksheet can have")
+            if not cells:  # a row that the file leaves out
+                continue
+            texts = [_to_text(cell) for cell in cells[: MAX_COLUMNS + 1]]
+            width = width or len(texts)  # of the names: a file leaves out what is empty at the end
+            yield number, texts + [""] * (width - len(texts))
     except BadInput:
         raise
     except Exception as error:  # the library raises whatever a damaged part makes it stumble over
@@ -221,10 +236,21 @@ def _check_zip(content: bytes) -> None:
             for part in parts:
                 if part.filename.endswith((".xml", ".rels")):
                     with archive.open(part) as stream:
-                        if b"<!DOCTYPE" in stream.read(4_096).upper():
+                        if _declares_type(stream):
                             raise BadInput("the XLSX file declares a document type")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ExpatError) as error:
         raise BadInput("the XLSX file is damaged", hint="Save it again") from error
+
+
+def _declares_type(stream: IO[bytes]) -> bool:
+    """Return whether a document type stands before the first element of an XML file."""
+    seen: list[bool] = []
+    parser = ParserCreate()
+    parser.StartDoctypeDeclHandler = lambda *_: seen.append(True)
+    parser.StartElementHandler = lambda *_: seen.append(False)
+    while not seen and (chunk := stream.read(_CHUNK_BYTES)):
+        parser.Parse(chunk, False)
+    return bool(seen) and seen[0]
 
 
 def _to_text(cell: object) -> str:

@@ -6,6 +6,7 @@ of the user interface are compiled in the browser, which needs `unsafe-eval`.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +16,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.http.limits import MAX_OPEN_BODY_BYTES, refuse_size, replay_body
 from serving.http.session_cookie import SessionCookie
 from serving.people.sessions import SessionService
 
@@ -22,6 +24,7 @@ SIGN_IN_PATH = "/sign-in"
 # Answered without a session: the way in, and files that are the same for everybody.
 _OPEN = (SIGN_IN_PATH, "/v1/sessions/openid", "/static/", "/_nicegui/", "/healthz")
 _READING = ("GET", "HEAD")
+_FORM_SECONDS = 20.0
 _POLICY = (
     "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
@@ -52,6 +55,8 @@ class SessionGate:
         is_reading = scope["type"] == "http" and scope["method"] in _READING
         if not is_reading and not self._is_own_origin(connection):
             await _refuse(scope, receive, send, "another origin may not do this")
+        elif not is_reading and scope["path"] == SIGN_IN_PATH:
+            await self._sign_in(scope, receive, send)
         elif await self._is_open(connection, is_reading):
             await self._app(scope, receive, send)
         elif is_reading and "text/html" in connection.headers.get("accept", ""):
@@ -61,9 +66,28 @@ class SessionGate:
         else:
             await _refuse(scope, receive, send, "no session, or it has ended", status=401)
 
+    async def _sign_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer once the whole form has come: of somebody unknown it must be small."""
+        body, more = bytearray(), True
+        try:
+            async with asyncio.timeout(_FORM_SECONDS):
+                while more and len(body) <= MAX_OPEN_BODY_BYTES:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            await _refuse(scope, receive, send, "the form did not come in time", status=408)
+            return
+        if more or len(body) > MAX_OPEN_BODY_BYTES:
+            await refuse_size(MAX_OPEN_BODY_BYTES, scope, receive, send)
+        else:
+            await self._app(scope, replay_body(bytes(body), receive), send)
+
     async def _is_open(self, connection: HTTPConnection, is_reading: bool) -> bool:
         path = connection.url.path
-        if path.startswith(_OPEN) and (is_reading or path == SIGN_IN_PATH):
+        if path.startswith(_OPEN) and is_reading:
             return True
         token = connection.cookies.get(self._cookie.name)
         if not token:

@@ -17,6 +17,7 @@ from features.contracts.errors import (
 )
 from serving.console.security import SIGN_IN_PATH
 from serving.console.texts import choose_language, load_catalogue
+from serving.field_types import Text
 from serving.http.dependencies import inject
 from serving.http.session_cookie import SessionCookie, make_csrf_token
 from serving.people.openid import OpenIdService
@@ -53,10 +54,10 @@ def sign_in(
     sessions: Sessions,
     cookie: Cookie,
     openid: OpenId,
-    name: Annotated[str, Form(max_length=200)],
-    password: Annotated[str, Form(max_length=1_000)],
-    code: Annotated[str, Form(max_length=64)] = "",
-    next: Annotated[str, Form(max_length=2_000)] = "/",  # noqa: A002
+    name: Annotated[Text, Form(max_length=200)],
+    password: Annotated[Text, Form(max_length=1_000)],
+    code: Annotated[Text, Form(max_length=64)] = "",
+    next: Annotated[Text, Form(max_length=2_000)] = "/",  # noqa: A002
 ) -> Response:
     """Begin a session, ask for the code of the second factor, or say why not."""
     cookie.check_origin(request)

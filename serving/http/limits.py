@@ -21,11 +21,12 @@ from serving.http.metrics import Metrics
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 # Of a request that needs no key: a name and a password.
-_MAX_OPEN_BODY_BYTES = 16 * 1024
+MAX_OPEN_BODY_BYTES = 16 * 1024
+_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 # The bodies of all requests that are being sent, together.
 _MAX_BUFFERED_BYTES = 256 * 1024 * 1024
 _ALWAYS_ANSWERED = ("/healthz", "/readyz", "/metrics")
-# Every address below it needs a key and may have a body; no other has one.
+# Every address below it needs a key.
 _WITH_KEY = "/v1/"
 
 
@@ -80,11 +81,12 @@ class Limits:
             self._metrics.seconds.labels(path).observe(time.perf_counter() - started)
 
     async def _check_and_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not scope["path"].startswith(_WITH_KEY):
+        needs_key = scope["path"].startswith(_WITH_KEY)
+        if not needs_key and scope["method"] in _WITHOUT_BODY:
             await self._answer_in_place(scope, receive, send)
             return
-        max_bytes = _MAX_OPEN_BODY_BYTES
-        if (scope["method"], scope["path"]) not in OPEN_ROUTES:
+        max_bytes = MAX_OPEN_BODY_BYTES
+        if needs_key and (scope["method"], scope["path"]) not in OPEN_ROUTES:
             max_bytes = MAX_BODY_BYTES
             try:
                 await identify(Request(scope))
@@ -93,16 +95,16 @@ class Limits:
                 return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > max_bytes:
-            await _refuse_size(max_bytes, scope, receive, send)
+            await refuse_size(max_bytes, scope, receive, send)
             return
         body = bytearray()
         try:
             if not await self._read_body(receive, body, max_bytes):
                 return
             if len(body) > max_bytes:
-                await _refuse_size(max_bytes, scope, receive, send)
+                await refuse_size(max_bytes, scope, receive, send)
             else:
-                await self._answer_in_place(scope, _replay(bytes(body), receive), send)
+                await self._answer_in_place(scope, replay_body(bytes(body), receive), send)
         except _SlowSender:
             detail = f"the body did not come within {self._request_seconds:g} s"
             late = problem(408, "Request timeout", detail, headers={"Connection": "close"})
@@ -145,7 +147,7 @@ class Limits:
             self._metrics.in_flight.set(self._n_inflight)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay_body(body: bytes, receive: Receive) -> Receive:
     """Return a `receive` that yields the whole body first."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -155,6 +157,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-async def _refuse_size(max_bytes: int, scope: Scope, receive: Receive, send: Send) -> None:
+async def refuse_size(max_bytes: int, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer that a body is too large."""
     detail = f"a body has at most {max_bytes} bytes"
     await problem(413, "Content too large", detail)(scope, receive, send)

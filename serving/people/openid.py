@@ -153,10 +153,14 @@ class OpenIdService:
             if person is None:
                 name = self._read_name(claims)
                 person = people.get(name)
-                if person is None or person.openid_subject is not None:
+                # A name is what somebody chose at the provider: it opens no account that has a
+                # password and a second factor of its own.
+                is_open = person is not None and not person.has_password
+                if person is None or not is_open or person.openid_subject is not None:
                     raise Forbidden(
                         f"the provider knows you as {name!r}, who may not sign in here",
-                        hint="An admin lets you in: shopwright users create",
+                        hint="An admin lets you in: shopwright users create --openid, or "
+                        "reset without a password",
                     )
                 people.change(person.name, openid_issuer=issuer, openid_subject=subject)
                 entry = AuditEntry(

@@ -124,7 +124,8 @@ class PeopleService:
             return _require(connection, name)
 
     def reset(self, name: str, password: str | None, *, actor: str = OPERATOR) -> Person:
-        """Set another password, or none, and remove the second factor, pauses and sessions.
+        """Set another password, or none, and remove the second factor, pauses and sessions, and
+        what the person is at an OpenID provider.
 
         Raises NotFound, and BadInput for a password that is too easy to guess.
         """
@@ -138,6 +139,8 @@ class PeopleService:
                 totp_secret=None,
                 totp_since=None,
                 totp_step=None,
+                openid_issuer=None,
+                openid_subject=None,
             )
             repository.set_recovery_codes(person.name, [])
             Sessions(connection).end_all(person.name)

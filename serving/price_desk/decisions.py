@@ -173,16 +173,20 @@ def decide_many(
     criteria: SuggestionFilter | None = None,
     expected_matched: int | None = None,
     begins: Beginnings | None = None,
+    many: bool | None = None,
 ) -> BulkResult:
     """Submit, approve or reject suggestions by `ids` or by filter; those that cannot be decided
     are refused, one by one.
 
-    A filter without status means the submitted ones, or for `submit` the suggested ones. Raises
-    Conflict when `expected_matched` differs from the number that match.
+    `many`: whether nobody looked at each price; None: as the number of ids says. A filter without
+    status means the submitted ones, or for `submit` the suggested ones. Raises Conflict when
+    `expected_matched` differs from the number that match.
     """
     actions: dict[str, Decide] = {
         "submit": _submit_all,
-        "approve": partial(_approve_all, begins=begins, many=are_many(ids)),
+        "approve": partial(
+            _approve_all, begins=begins, many=are_many(ids) if many is None else many
+        ),
         "reject": _reject_all,
     }
     if action not in actions:
@@ -347,6 +351,14 @@ def _check_edit(suggestion: Suggestion, decider: Decider, change: PriceEdit) -> 
     if error := check_decidable(suggestion, decider, "edit"):
         raise error
     price_minor = parse_price(change.price, suggestion.currency)
+    begins = change.effective_from or suggestion.effective_from
+    is_same = (price_minor, begins) == (suggestion.suggested_price_minor, suggestion.effective_from)
+    if is_same and suggestion.edited_by not in (None, decider.actor):
+        # Else whoever set the price could approve it.
+        raise Conflict(
+            f"{change.price} is what somebody else has set already",
+            hint="Approve it, or set another price",
+        )
     if suggestion.kind == "promotion" and price_minor > suggestion.list_price_minor:
         raise BadInput("a promotion cannot cost more than the list price", where="suggested_price")
     if abs(find_suggestion_jump(suggestion, price_minor)) > MAX_JUMP and not change.confirmed:

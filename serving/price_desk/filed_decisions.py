@@ -176,8 +176,12 @@ class _Work:
         """Approve or reject rows together; returns the errors of those that are refused."""
         by_id = {one.suggestion_id: one.row for one in rows}
         begins = self.begins if action == "approve" else None
+        # However they are grouped by their reasons: nobody looks at each price of a long file.
+        many = sum(one.action == action for one in self.decisions) > 1
         try:
-            result = decide_many(connection, decider, action, ids=list(by_id), begins=begins)
+            result = decide_many(
+                connection, decider, action, ids=list(by_id), begins=begins, many=many
+            )
         except ShopwrightError as error:
             return {one.row: error for one in rows}
         return {by_id[refusal.suggestion_id]: refusal.error for refusal in result.refused}

@@ -72,3 +72,12 @@ def test_a_database_that_is_gone_from_a_shop_with_tables_is_named(settings: Sett
         refuse_missing_file(settings)
     refuse_missing_file(settings.model_copy(update={"database_url": "postgresql://db/shop"}))
     refuse_missing_file(Settings(home=settings.home / "new"))
+
+
+def test_an_error_of_the_database_names_no_values(settings: Settings) -> None:
+    """They may be ids of people, and errors are written to the log."""
+    opened = engine(settings)
+    with pytest.raises(sa.exc.SQLAlchemyError) as error, reading(opened) as connection:
+        connection.execute(sa.text("SELECT * FROM nowhere WHERE id = :id"), {"id": "erika-4711"})
+    opened.dispose()
+    assert "erika" not in str(error.value)

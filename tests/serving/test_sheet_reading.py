@@ -137,3 +137,40 @@ def test_a_zip_that_unpacks_to_gigabytes_or_declares_entities_is_refused():
         archive.writestr("xl/workbook.xml", b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "c">]>')
     with pytest.raises(BadInput, match="document type"):
         read_sheet(entities.getvalue())
+
+
+def rewrite_worksheet(before, after):
+    """Return a worksheet of one row with a part of its XML replaced."""
+    source = zipfile.ZipFile(io.BytesIO(make_xlsx(["item_id", "price"], ["tea", 1.99])))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in source.namelist():
+            text = source.read(name)
+            if name.endswith("sheet1.xml"):
+                assert before in text
+                text = text.replace(before, after)
+            archive.writestr(name, text)
+    return file.getvalue()
+
+
+def test_a_row_far_below_the_others_is_refused_and_a_gap_is_skipped():
+    """Neither how far down a row stands nor how large the worksheet says it is costs anything."""
+    assert (
+        read_sheet(rewrite_worksheet(b'<row r="2"', b'<row r="900000"')).rows[0].number == 900_000
+    )
+    with pytest.raises(BadInput, match="more rows than a worksheet"):
+        read_sheet(rewrite_worksheet(b'<row r="2"', b'<row r="1000000000"'))
+    wide = rewrite_worksheet(b'<dimension ref="A1:B2"', b'<dimension ref="A1:XFD900000"')
+    assert cells(wide) == [(2, {"item_id": "tea", "price": "1.99"})]
+
+
+def test_a_document_type_behind_a_long_comment_is_refused():
+    comment = b"<!--" + b"x" * 5_000 + b"-->"
+    hidden = comment + b'<!DOCTYPE worksheet [<!ENTITY a "b">]><worksheet'
+    with pytest.raises(BadInput, match="document type"):
+        read_sheet(rewrite_worksheet(b"<worksheet", hidden))
+
+
+def test_a_cell_of_thousands_of_letters_is_no_amount():
+    with pytest.raises(BadInput, match="is no amount of money"):
+        parse_sheet_amount("1" + "a" * 3_990 + "1", "EUR", None)

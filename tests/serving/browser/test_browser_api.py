@@ -10,11 +10,13 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
-from features.contracts.errors import BadInput
+from features.contracts.errors import BadInput, Forbidden
 from features.database import reading
 from features.database_tables import events
 from features.facts.facts import Facts
+from serving.access import Caller
 from serving.app import create_app
+from serving.browser.api import TokenRequest, post_tokens
 from serving.browser.service import AddressLimits, TooManyRequests
 from serving.cli.main import app as command_line
 from tests.shops.event_tables import make_table
@@ -115,6 +117,12 @@ def test_the_shops_server_proves_who_has_signed_in_until_the_proof_ends(served, 
     served.server.browser.tokens._clock = FrozenClock(tokens["expires_at"])
     ended = ask(browser, **ids)
     assert (ended.status_code, ended.json()["detail"]) == (403, "user_token has ended")
+
+
+def test_a_person_proves_nobodys_id(served):
+    analyst = Caller("ana", "Ana", frozenset({"storefront"}), is_person=True)
+    with pytest.raises(Forbidden, match="a person proves nobody's id"):
+        post_tokens(served.server.browser, analyst, TokenRequest(user_id="u01", hours=720))
 
 
 class FrozenClock:

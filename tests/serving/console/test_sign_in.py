@@ -60,3 +60,6 @@ def test_no_other_origin_and_no_stranger_gets_anything(console):
         assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
         refused = client.post("/sign-out", data={"csrf": "guessed"})
         assert refused.status_code == 403
+        large = client.post("/sign-in", data={**form, "code": "x" * 20_000})
+        assert large.status_code == 413
+        assert client.post("/sign-in", data={**form, "name": "a\x00b"}).status_code == 422

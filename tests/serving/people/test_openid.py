@@ -36,7 +36,11 @@ def make_settings(provider, **values):
 
 
 def open_site(desk, settings):
-    """Return an application with the routes of people; `open_browser` visits it."""
+    """Return an application with the routes of people; `open_browser` visits it.
+
+    Anna has no password here.
+    """
+    desk.people.reset("anna", None)
     app = FastAPI()
     app.include_router(people.sessions_router)
     app.include_router(people.people_router)
@@ -79,7 +83,7 @@ def test_a_person_signs_in_by_the_provider_with_the_roles_they_have_here(site):
     with reading(site.desk.engine) as connection:
         assert connection.execute(sa.select(openid_requests)).all() == []
         records = AuditRecords(connection).page(AuditFilter("anna"))
-    assert [record.action for record in records] == ["create", "link_openid", "sign_in"]
+    assert [record.action for record in records] == ["create", "reset", "link_openid", "sign_in"]
 
 
 def test_from_then_on_the_subject_counts_and_not_the_name(site):
@@ -95,6 +99,16 @@ def test_from_then_on_the_subject_counts_and_not_the_name(site):
     refused = third.get(visit_provider(third))
     assert refused.status_code == 403
     assert "may not sign in here" in refused.json()["detail"]
+
+
+def test_a_name_of_the_provider_opens_no_account_with_a_password_and_a_reset_forgets_the_link(site):
+    browser = site.open_browser()
+    browser.get(visit_provider(browser))
+    site.desk.people.reset("anna", "five long blue rivers")
+    again = site.open_browser()
+    refused = again.get(visit_provider(again))
+    assert refused.status_code == 403
+    assert "reset without a password" in refused.json()["hint"]
 
 
 @pytest.mark.parametrize("name", ["nobody", "ben"])

@@ -114,6 +114,25 @@ def test_rows_that_cannot_be_decided_are_named_and_the_others_go_on(desk):
     assert (row["price"], row["refused"]) == ("9.99", None)
 
 
+def test_reasons_of_their_own_hide_no_jump_of_a_price(desk):
+    ids = store_suggestions(desk.engine, *(make_suggestion(item, 400) for item in ("rum", "gin")))
+    lines = [f"{key},approve,reason {row}" for row, key in enumerate(ids)]
+    content = "\n".join(["id,decision,reason", *lines]).encode()
+    rows = send(desk.mia, content)["items"]
+    assert ["it moves the price by +300%" in row["refused"] for row in rows] == [True, True]
+    assert read_statuses(desk.engine, ids) == ["submitted", "submitted"]
+
+
+def test_whoever_set_a_price_does_not_approve_it_after_somebody_else_set_the_same(desk):
+    (salt,) = desk.ids[2:3]
+    edit = f"id,new_price\n{salt},1.05".encode()
+    send(desk.mia, edit)
+    (again,) = send(desk.anna, edit)["items"]
+    assert "is what somebody else has set already" in again["refused"]
+    (row,) = send(desk.mia, f"id,decision\n{salt},approve".encode())["items"]
+    assert "may not approve" in row["refused"]
+
+
 def test_whoever_only_proposes_edits_and_decides_nothing(desk):
     decided = send(desk.anna, make_file(desk))
     assert decided["decisions"] == {"edit": 1}
