@@ -310,7 +310,7 @@ class _FilterBar:
 
     def build(self) -> None:
         texts, parameters = self.queue.visit.texts, self.queue.visit.parameters
-        with ui.element("div").classes("filters").props("role=search"):
+        with ui.element("div").classes("filters of-queue").props("role=search"):
             ui.input(texts.get("queue.filter_text"), value=parameters.get("text", "")).props(
                 "dense outlined clearable debounce=300"
             ).classes("filter-text").on_value_change(partial(self._change, "text"))
