@@ -45,7 +45,7 @@ def build_count_response(panel: PricePanel, fitted: Float64Array, noise: float) 
     Poisson distribution truncated at 0: expected value m / (1 - exp(-m)), variance and slope
     v = expected × (1 + m - expected).
     """
-    fitted = _bound_means(panel, fitted)
+    fitted = _limit_means(panel, fitted)
     mean = np.exp(fitted)
     listed = panel.listed[:, None]
     expected = np.where(listed, mean, mean / -np.expm1(-mean))
@@ -55,7 +55,7 @@ def build_count_response(panel: PricePanel, fitted: Float64Array, noise: float) 
     return WorkingResponse(np.where(panel.observed, values, 0.0), weights)
 
 
-def _bound_means(panel: PricePanel, fitted: Float64Array) -> Float64Array:
+def _limit_means(panel: PricePanel, fitted: Float64Array) -> Float64Array:
     """Return log means (S, W) of which none is far above what the series ever sold in a week.
 
     A scoring step overshoots where a week sold much more than its mean. A mean that is far too high
