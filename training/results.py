@@ -14,6 +14,7 @@ from training.non_inferiority import UnitValues
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_LEVEL = 0.05  # of a paired test
 OURS = "Shopwright"  # the name of our row among the methods
 
 
@@ -47,6 +48,13 @@ class Comparison:
     p_value: float | None = None
     p_values: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the strongest baseline is better by more than chance."""
+        gain = self.ours - self.baselines[self.strongest]
+        is_worse = gain < 0 if self.better == "higher" else gain > 0
+        return is_worse and self.p_value is not None and self.p_value < _LEVEL
 
     def describe(self) -> str:
         """Return our value beside that of the strongest baseline."""
@@ -119,6 +127,8 @@ class Evaluation:
         if not self.comparisons:
             return "Not evaluated: it serves until the data allow a comparison."
         comparison = self.comparison(self.primary)
+        if comparison.is_behind:
+            return f"Serves although it is measurably behind: {comparison.describe()}."
         return f"Good enough to serve: {comparison.describe()}, the strongest baseline."
 
     @property

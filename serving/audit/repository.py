@@ -204,6 +204,7 @@ class AuditRecords:
 
 _ABOUT = price_suggestions.alias("about")
 _UNDONE = price_suggestions.alias("undone")
+_KEY = api_keys.alias("key_that_it_is_about")
 
 
 def _select_records(which: AuditFilter) -> sa.Select:
@@ -216,7 +217,7 @@ def _select_records(which: AuditFilter) -> sa.Select:
         sa.func.coalesce(_ABOUT.c.item_id, _UNDONE.c.item_id, price_ledger.c.item_id).label(
             "item_id"
         ),
-        sa.func.coalesce(_ABOUT.c.title, _UNDONE.c.title).label("title"),
+        sa.func.coalesce(_ABOUT.c.title, _UNDONE.c.title, _KEY.c.name).label("title"),
     )
     return (
         sa.select(audit_log, *columns)
@@ -224,6 +225,7 @@ def _select_records(which: AuditFilter) -> sa.Select:
         .outerjoin(api_keys, api_keys.c.id == table.actor)
         .outerjoin(_ABOUT, _ABOUT.c.id == table.subject_id)
         .outerjoin(_UNDONE, _UNDONE.c.price_id == table.subject_id)
+        .outerjoin(_KEY, _KEY.c.id == table.subject_id)
         .outerjoin(price_ledger, price_ledger.c.price_id == table.subject_id)
         .where(*which.build_clauses())
     )

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.contracts.clock import feature_time
+from features.contracts.errors import Unavailable
 from models.registry import NAMES
 from serving.cli import experiments, imports, prices, train
 from serving.cli.evaluate import evaluation_document
 from serving.cli.import_report import print_report
 from serving.cli.keys import read_demo_key
 from serving.cli.output import JsonOption, print_json, print_line, steps
-from serving.cli.serve import start_process
+from serving.cli.serve import check_port, start_process
 from serving.cli.shop import Shop
 from serving.cli.users import read_demo_people
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 _MARKER = "demo-built"
 _N_CUSTOMERS = 5
-_START_SECONDS = 120  # that a server may take to answer
+_START_SECONDS = 600  # after which a server that runs and answers nothing is given up
 _LOW_PRIORITY = 10  # of training beside a server
 
 
@@ -64,6 +65,12 @@ class _Addresses:
     def console(self) -> str | None:
         return f"http://{self.host}:{self.console_port}" if self.console_port else None
 
+    def check(self) -> None:
+        """Raise BadInput for a port in use before anything is built."""
+        check_port(self.host, self.port)
+        if self.console_port:
+            check_port(self.host, self.console_port, option="--console-port")
+
 
 def demo(
     serve: Annotated[bool, typer.Option(help="Serve; --no-serve only builds")] = True,
@@ -87,6 +94,8 @@ def demo(
     addresses = _Addresses(host, port, console_port)
     build, server = None, None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the processes end with it
+    if serve:
+        addresses.check()
     with ExitStack() as processes:
         prepared = None if marker.exists() else _prepare_shop(shop, first_model=serve)
         if serve:
@@ -143,12 +152,30 @@ def _start_serving(
     server = processes.enter_context(start_process("serve", addresses.host, addresses.port))
     if addresses.console_port:
         processes.enter_context(start_process("console", addresses.host, addresses.console_port))
-    deadline = time.monotonic() + _START_SECONDS
-    while not _is_alive(f"{addresses.service}/healthz"):
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise typer.Exit(1)  # the server said why
-        time.sleep(0.2)
+    _await_answer(server, f"{addresses.service}/healthz")
     return server
+
+
+def _await_answer(server: subprocess.Popen[bytes], address: str) -> None:
+    """Return once the server answers. Raises Unavailable where it ended, or answers nothing."""
+    with steps(1) as progress:
+        progress.say("starting the server")
+        deadline = time.monotonic() + _START_SECONDS
+        while not _is_alive(address):
+            if server.poll() is not None:
+                raise Unavailable(
+                    "the server of the demo ended before it answered",
+                    hint="Its own message stands above; `shopwright serve` shows more. "
+                    "What was built is kept: run the command again",
+                )
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"the server of the demo did not answer within {_START_SECONDS} s",
+                    hint="What was built is kept: run the command again when the machine is "
+                    "less busy",
+                )
+            time.sleep(0.2)
+        progress.done()
 
 
 def _is_alive(address: str) -> bool:

@@ -37,7 +37,7 @@ def doctor(json: JsonOption = False) -> None:
         results = [vars(check) for check in checks]
         print_json({"settings": settings, "checks": results, "healthy": healthy})
     else:
-        rows = [tuple(map(str, setting.values())) for setting in settings]
+        rows = [tuple(map(_show_value, setting.values())) for setting in settings]
         print_table("Settings", ("name", "value", "from", "meaning"), rows)
         print_line()
         rows = [(check.check, "ok" if check.ok else "FAILED", check.says) for check in checks]
@@ -59,6 +59,15 @@ def _describe_setting(settings: Settings, name: str) -> dict[str, object]:
         source = "state folder"
     shown = _hide_password(value) if name.endswith("_url") else value
     return {"name": variable, "value": shown, "from": source, "description": field.description}
+
+
+def _show_value(value: object) -> str:
+    """Return a value as a variable of the environment would hold it; a dash where it is unset."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    return "-" if value in (None, "", {}) else str(value)
 
 
 def _hide_password(url: str | None) -> str | None:

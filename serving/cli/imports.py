@@ -158,17 +158,19 @@ def _import_folder(
 
 
 def _file_held_prices(shop: Shop, opening: OpeningReport) -> None:
-    """File the prices that wait on the price desk, each once."""
+    """File the prices that wait on the price desk, each once; those settled since leave it."""
+    from features.database import give_way, transaction
+    from serving.price_desk.held_imports import file_held_prices, supersede_settled_prices
+
+    now, at = shop.now(), shop.system_clock.now()
+    with transaction(shop.engine) as connection:
+        supersede_settled_prices(connection, opening.held, now=now, at=at)
     if not opening.held:
         return
-    from features.database import give_way, transaction
-    from serving.price_desk.held_imports import file_held_prices
-
     items = shop.facts.read("items").select("item_id", "title", "category")
     wanted = items.filter(items.item_id.isin([held.price.item_id for held in opening.held]))
     rows = wanted.to_pyarrow().to_pylist()
     names = {row["item_id"]: (row["title"], row["category"] or "") for row in rows}
-    now, at = shop.now(), shop.system_clock.now()
     for start in range(0, len(opening.held), _HELD_PART):
         if start:
             give_way(shop.engine)

@@ -76,7 +76,9 @@ def propose(
         proposal = proposals.check(operator, proposed, options)
         progress.done()
     document = describe_proposal(proposal)
-    if not json:
+    # The reason why the only price is refused is the error of its filing.
+    is_refused = len(proposed) == 1 and not document.n_valid and not dry_run
+    if not json and not is_refused:
         _print_proposal(document)
     if not dry_run and (len(proposed) == 1 or yes or _ask(document)):
         digest = proposal.digest if len(proposed) > 1 else None

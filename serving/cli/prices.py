@@ -60,6 +60,9 @@ app.command("stop")(stop)
 app.command("resume")(resume)
 
 ZoneOption = Annotated[str | None, typer.Option(help="One zone; all zones with prices if unset")]
+_GRADE = (
+    "evidence grade"  # how the reason begins why an item of too little evidence keeps its price
+)
 _SUGGESTION_COLUMNS = ("item", "title", "now", "suggested", "change")
 _SIMULATION_COLUMNS = ("price", "units", "revenue", "profit", "profit gained", "breaks")
 
@@ -274,6 +277,11 @@ def print_suggestions(report: SuggestReport) -> None:
     )
     for reason, count in sorted(report.kept.items(), key=lambda entry: -entry[1]):
         print_line(f"  {count:,}: {reason}")
+    if not report.n_suggested and any(reason.startswith(_GRADE) for reason in report.kept):
+        print_line(
+            "To learn more of them: shopwright prices tests --plan. To price them all the same: "
+            "shopwright prices rules save NAME --set min_grade=C --comment WHY"
+        )
     for note in report.notes:
         print_line(f"Note: {note}")
 

@@ -60,9 +60,9 @@ def print_effects(document: PromotionSimulationResponse, title: str) -> None:
     effects = {
         "with it": document.expected,
         "without it": document.without,
-        "without it, more by": document.against_none,
-        "its families lose": document.cannibalised,
-        "the week after loses": document.after,
+        "more than without it": document.against_none,
+        "change in its families": document.cannibalised,
+        "change in the week after": document.after,
         "net": document.net,
     }
     rows = [

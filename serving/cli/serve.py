@@ -57,7 +57,6 @@ def run_server(shop: Shop, *, host: str, port: int, workers: int) -> None:
 def start_process(verb: str, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run a verb that listens (serve, console) in a process of its own until the block ends. What
     it prints on stdout is not shown."""
-    check_port(host, port)
     command = [sys.executable, "-m", "serving.cli.main", verb, "--host", host, "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603
     try:
@@ -82,8 +81,9 @@ def make_features(shop: Shop) -> None:
         progress.done()
 
 
-def check_port(host: str, port: int) -> None:
-    """Raise BadInput for a port in use at once, not after the models are loaded."""
+def check_port(host: str, port: int, *, option: str = "--port") -> None:
+    """Raise BadInput for a port in use at once, not after the models are loaded; `option` sets
+    another one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -91,7 +91,7 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise BadInput(
-                f"cannot listen on {host}:{port}: {error.strerror}", hint="Try another --port"
+                f"cannot listen on {host}:{port}: {error.strerror}", hint=f"Try another {option}"
             ) from error
 
 

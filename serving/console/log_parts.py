@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 from nicegui import ui
 
 from serving.audit.repository import AuditRecord
 from serving.console.texts import Texts
+
+_DIFFERENCE = {"path", "before", "after"}  # the keys of what a version changed
 
 
 def name_action(texts: Texts, action: str) -> str:
@@ -16,6 +21,33 @@ def name_action(texts: Texts, action: str) -> str:
 def name_actor(texts: Texts, record: AuditRecord) -> str:
     """Return who acted: a name, or the word for what is no person."""
     return texts.find(f"audit.actor_{record.actor}", record.actor_name)
+
+
+def name_author(texts: Texts, author: str | None) -> str:
+    """Return who did something by the name that was kept, in words where it is no person."""
+    return texts.find(f"audit.actor_{author}", author) if author else ""
+
+
+def write_value(value: object) -> str:
+    """Return a value of an action's details in words.
+
+    >>> write_value([{"path": "max_change", "before": None, "after": 0.1}])
+    'max_change – → 0.1'
+    >>> write_value({"equals": {"order_id": "T-1"}, "n_events": 2})
+    'equals: order id: T-1, n events: 2'
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, Mapping):
+        if value.keys() == _DIFFERENCE:
+            before, after = write_value(value["before"]), write_value(value["after"])
+            return f"{value['path']} {before} → {after}"
+        parts = (f"{name.replace('_', ' ')}: {write_value(part)}" for name, part in value.items())
+        return ", ".join(parts)
+    if isinstance(value, list):
+        are_texts = all(isinstance(part, str) for part in value)
+        return (", " if are_texts else "; ").join(map(write_value, value))
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def show_subject(texts: Texts, record: AuditRecord) -> None:
@@ -29,5 +61,15 @@ def show_subject(texts: Texts, record: AuditRecord) -> None:
         ui.link(record.subject_id, f"/runs/{record.subject_id}").classes("wrap")
     elif record.subject_type == "price_test":
         ui.link(record.subject_id, f"/tests/{record.subject_id}").classes("wrap")
+    elif record.subject_type == "promotion":
+        ui.link(_name_promotion(record), f"/promotions/{record.subject_id}").classes("wrap")
+    elif record.subject_type == "rows":
+        rows = json.loads(record.subject_id)
+        ui.label(write_value({**rows.pop("equals"), **rows})).classes("wrap")
     elif record.subject_id != record.subject_type:
         ui.label(record.title or record.item_id or record.subject_id).classes("wrap")
+
+
+def _name_promotion(record: AuditRecord) -> str:
+    name = record.details.get("name")
+    return name if isinstance(name, str) else record.subject_id

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from features.contracts.errors import BadInput
-from features.contracts.money import to_minor
+from features.contracts.money import minor_digits, to_minor
 from serving.console.texts import Texts
 from serving.price_desk.filters import SORT_KEYS, SuggestionFilter, SuggestionSort
 from serving.price_desk.repository import Suggestion
@@ -32,6 +32,7 @@ PARAMETERS = (*FILTERS, "sort", "descending")
 DAY = timedelta(days=1)
 # Of which an effect consists.
 QUANTITIES = ("units", "revenue", "profit")
+_WHOLE_FROM = 100  # major units from which an expected gain has no cents: they are noise
 
 
 def read_filter(
@@ -132,10 +133,12 @@ def find_effect(suggestion: Suggestion, name: str, *, gain: bool) -> Mapping[str
 
 
 def write_gain(gain: Mapping[str, float] | None, texts: Texts, currency: str) -> str:
-    """Return an expected gain with its range: +51.76 (31–70)."""
+    """Return an expected gain with its range: +51.76 (31–70), or +512 (310–700)."""
     if not gain:
         return texts.money(None, currency)
-    middle = texts.money(gain["p50"], currency, signed=True)
+    is_large = abs(gain["p50"]) >= _WHOLE_FROM * 10 ** minor_digits(currency)
+    write = texts.whole_money if is_large else texts.money
+    middle = write(gain["p50"], currency, signed=True)
     low, high = (texts.whole_money(gain[name], currency) for name in ("p10", "p90"))
     return f"{middle} ({low} – {high})"
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from features.contracts.money import to_major
 from features.database import lock
 from features.prices.held_prices import HeldPrice
-from serving.database.audit_log import AuditEntry, AuditLog
+from serving.database.audit_log import AuditEntry, AuditLog, Decider
+from serving.price_desk.lifecycle import supersede_imports
 from serving.price_desk.repository import IMPORT, NewSuggestion, Suggestions
 
 RULE = "price list"
@@ -53,6 +54,16 @@ def file_held_prices(
     ]
     AuditLog(connection).append(entries, at)
     return len(new)
+
+
+def supersede_settled_prices(
+    connection: sa.Connection, held: Sequence[HeldPrice], *, now: datetime, at: datetime
+) -> None:
+    """Supersede the prices that waited and need no decision any more: the price list was corrected,
+    or an import entered them. `held` are all that the price list holds now."""
+    lock(connection, "price_desk")
+    still_held = {_make_id(held_price) for held_price in held}
+    supersede_imports(connection, Decider(IMPORT, now, at), still_held)
 
 
 def _make_id(held_price: HeldPrice) -> str:

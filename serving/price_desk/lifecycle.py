@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import sqlalchemy as sa
 
@@ -63,6 +63,12 @@ def supersede_zone(connection: sa.Connection, decider: Decider, zone: str) -> in
     waiting = Suggestions(connection).open_of_runs(zone)
     _supersede(connection, decider, waiting)
     return len(waiting)
+
+
+def supersede_imports(connection: sa.Connection, decider: Decider, held: Set[str]) -> None:
+    """Supersede prices of imports that wait although the price list holds others, by their ids."""
+    waiting = Suggestions(connection).open_of_imports()
+    _supersede(connection, decider, [entry for entry in waiting if entry.id not in held])
 
 
 def supersede_waiting(

@@ -175,6 +175,14 @@ class Suggestions:
         )
         return sorted(QueueEntry(*row) for row in self._connection.execute(query))
 
+    def open_of_imports(self) -> list[QueueEntry]:
+        """Return the prices of imports that wait as the price list gave them, oldest first."""
+        table = price_suggestions.c
+        query = sa.select(*(table[name] for name in QueueEntry._fields)).where(
+            table.status.in_(OPEN), table.proposed_by == IMPORT, table.edited_by.is_(None)
+        )
+        return sorted(QueueEntry(*row) for row in self._connection.execute(query))
+
     def matching(
         self,
         criteria: SuggestionFilter,

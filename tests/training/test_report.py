@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from training.report import render_html
 from training.results import Cell, Comparison, Evaluation, MetricTable
 
+NOW = datetime(2024, 5, 6, tzinfo=UTC)
 BAR = "bias -7.1% of the units sold, at most 5.0% is allowed"
 HOSTILE = "<script>alert('x')</script> & \"co\""
 
@@ -93,6 +94,18 @@ def test_the_result_stands_on_top_and_columns_without_values_are_left_out() -> N
     assert html.index(verdict) < html.index("<dl>")
     assert "by nobody" not in html
     assert "987 users" in html
+
+
+def test_a_result_that_is_measurably_behind_is_not_called_good() -> None:
+    def describe(ours: float, p_value: float, better: str) -> str:
+        comparison = Comparison("M", ours, {"naive": 0.5}, better, "naive", p_value)  # type: ignore[arg-type]
+        return Evaluation("demand", NOW, "M", (comparison,), ()).describe_result()
+
+    behind = "Serves although it is measurably behind: M 0.4000 against 0.5000 of naive."
+    assert describe(0.4, 0.01, "higher") == behind
+    assert describe(0.4, 0.2, "higher").startswith("Good enough to serve: M 0.4000")
+    assert describe(0.4, 0.01, "lower").startswith("Good enough to serve: M 0.4000")
+    assert describe(0.6, 0.01, "lower").startswith("Serves although it is measurably behind")
 
 
 def test_a_bar_is_as_long_as_its_value_beside_the_others_of_its_column() -> None:

@@ -18,6 +18,7 @@ from features.contracts.arrays import Float64Array
 from models.pricing.response.double_ml import Residuals, remove_levels
 from models.pricing.response.group_regression import Levels
 from models.pricing.response.panel import PricePanel
+from models.pricing.response.shrink_responses import PUBLISHED_SPREAD
 from models.pricing.response.treatments import (
     ANNOUNCED,
     DEPTH,
@@ -32,6 +33,9 @@ _WEEKS_BEFORE = 4
 # A promotion has an effect of its own: at least so much of its response is left.
 _LEAST_LEFT = 0.5
 _REDUCTIONS = [DEPTH, ANNOUNCED]
+# What is foreseen varies by no more than the responses themselves do between shops. It decides
+# where the sales say nothing, as of depth and step where all reductions are of one depth.
+_PRIOR_SPREAD = PUBLISHED_SPREAD[_REDUCTIONS]
 _RIDGE = 1e-6
 
 
@@ -71,12 +75,14 @@ def measure_foreseen_demand(
         ]
     )
     products = np.einsum("asw,sw,bsw->ab", design, weights, design, optimize=True)
-    inverse = np.linalg.inv(products + _RIDGE * np.eye(len(design)))
+    n = len(_REDUCTIONS)
+    prior_precision = np.diag(np.append(1 / _PRIOR_SPREAD**2, np.full(n, _RIDGE)))
+    inverse = np.linalg.inv(products + prior_precision)
     coefficients = inverse @ np.einsum("asw,sw,sw->a", design, weights, unexplained, optimize=True)
     missed = unexplained - np.einsum("a,asw->sw", coefficients, design)
     scores = np.einsum("asw,sw,sw->as", design, weights, missed, optimize=True)
-    variance = np.maximum(np.diag(inverse @ (scores @ scores.T) @ inverse), 0.0)
-    n = len(_REDUCTIONS)
+    errors = scores @ scores.T + prior_precision
+    variance = np.maximum(np.diag(inverse @ errors @ inverse), 0.0)
     sign, variance = np.sign(responses[_REDUCTIONS]), variance[:n]
     foreseen = np.maximum(sign * coefficients[:n], 0.0)
     # Little where it may be chance (James and Stein, Estimation with quadratic loss, 1961).

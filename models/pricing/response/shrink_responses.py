@@ -38,7 +38,7 @@ from models.pricing.response.own_responses import (
 from models.pricing.response.treatments import ANNOUNCED, DEPTH, REGULAR
 
 PUBLISHED_MEAN = np.array([-2.62, -2.62, 0.1])
-_PUBLISHED_SPREAD = np.array([1.0, 1.2, 0.3])
+PUBLISHED_SPREAD = np.array([1.0, 1.2, 0.3])
 _ITEM_SPREAD = np.array([0.45, 0.55, 0.12])
 # Items do not differ by more than all published estimates do, the errors of these among it: slopes
 # that seem to are those of something else that moved with the price.
@@ -163,7 +163,7 @@ def _measure_error_of_shop(own: OwnResponses) -> Float64Array:
     posterior follows the prior and not the error of the estimates.
     """
     total = own.messages.precision.sum(0)
-    prior_precision = np.diag(1 / _PUBLISHED_SPREAD**2)
+    prior_precision = np.diag(1 / PUBLISHED_SPREAD**2)
     reaching = np.linalg.solve(total + prior_precision, total)
     shared = measure_shared_errors(own, np.zeros(len(own.estimate), np.int64))[0]
     return np.asarray(reaching @ shared @ reaching.T)
@@ -173,7 +173,7 @@ def _build_published_prior(n_levels: int) -> TreePrior:
     spread = np.outer(_ITEM_SPREAD, _ITEM_SPREAD) * _CORRELATION
     return TreePrior(
         mean=PUBLISHED_MEAN,
-        covariance=np.outer(_PUBLISHED_SPREAD, _PUBLISHED_SPREAD) * _CORRELATION,
+        covariance=np.outer(PUBLISHED_SPREAD, PUBLISHED_SPREAD) * _CORRELATION,
         spreads=(spread,) * n_levels,
         strength=(_ITEM_STRENGTH, *[_GROUP_STRENGTH] * (n_levels - 1)),
         largest=_LARGEST_SPREAD,

@@ -15,6 +15,7 @@ from features.contracts.arrays import Float64Array
 from models.pricing.response.panel import PricePanel
 
 _LEAST, _LARGEST = -4.0, 15.0  # log means; beyond them exponentials mean nothing
+_ABOVE_MOST = 1.0  # how far the log mean of a week may lie above the most that a series ever sold
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,26 @@ def build_count_response(panel: PricePanel, fitted: Float64Array, noise: float) 
     Poisson distribution truncated at 0: expected value m / (1 - exp(-m)), variance and slope
     v = expected × (1 + m - expected).
     """
-    mean = np.exp(np.clip(fitted, _LEAST, _LARGEST))
+    fitted = _limit_means(panel, fitted)
+    mean = np.exp(fitted)
     listed = panel.listed[:, None]
     expected = np.where(listed, mean, mean / -np.expm1(-mean))
     slope = np.where(listed, mean, expected * (1 + mean - expected))
     values = fitted + (panel.units - expected) / slope
     weights = np.where(panel.observed, 1 / (1 / slope + noise), 0.0)
     return WorkingResponse(np.where(panel.observed, values, 0.0), weights)
+
+
+def _limit_means(panel: PricePanel, fitted: Float64Array) -> Float64Array:
+    """Return log means (S, W) of which none is far above what the series ever sold in a week.
+
+    A scoring step overshoots where a week sold much more than its mean. A mean that is far too high
+    has the largest weight of all, lifts the weeks around it and other series with the common
+    movement, and the steps diverge.
+    """
+    most = np.where(panel.observed, panel.units, 0.0).max(1, initial=0.0)
+    largest = np.log(np.maximum(most, 1.0)) + _ABOVE_MOST
+    return np.clip(fitted, _LEAST, np.minimum(largest, _LARGEST)[:, None])
 
 
 def measure_misfits(panel: PricePanel, predicted: Float64Array, noise: float) -> Float64Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlencode
@@ -15,7 +14,7 @@ from serving.audit.service import AuditChoices
 from serving.catalogue.service import CatalogueItem
 from serving.console.frame import Console, Page
 from serving.console.grid_data import read_audit_filter
-from serving.console.log_parts import name_action, name_actor, show_subject
+from serving.console.log_parts import name_action, name_actor, show_subject, write_value
 from serving.console.parts import (
     PAGE_ROWS,
     Column,
@@ -169,7 +168,7 @@ class _AuditPage:
     def _show_times(self, row: AuditRecord) -> None:
         """Show when it was done, and the shop's time where that is another day."""
         texts = self._visit.texts
-        ui.label(texts.time(row.at))
+        ui.label(texts.time(row.at)).classes("at")
         if row.business_at is not None and texts.day(row.business_at) != texts.day(row.at):
             text = texts.get("audit.business_time", at=texts.time(row.business_at))
             ui.label(text).classes("muted")
@@ -188,7 +187,7 @@ class _AuditPage:
     def _show_details(self, row: AuditRecord) -> None:
         """Show the details as names and values; long ones open on request."""
         pairs = [
-            f"{name.replace('_', ' ')}: {_write_value(value)}"
+            f"{name.replace('_', ' ')}: {write_value(value)}"
             for name, value in row.details.items()
             if name != BUSINESS_TIME and value not in (None, "", [], {})
         ]
@@ -228,9 +227,3 @@ class _AuditPage:
         self._chain.clear()
         with self._chain:
             show_badge(text, tone)
-
-
-def _write_value(value: object) -> str:
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return ", ".join(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

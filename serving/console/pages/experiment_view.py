@@ -10,6 +10,7 @@ from nicegui import ui
 
 from experiments.definition import Experiment
 from serving.console.frame import Page
+from serving.console.log_parts import name_author
 from serving.console.pages.experiment_dialogs import ExperimentDialogs
 from serving.console.pages.experiment_results import show_course, show_results
 from serving.console.pages.experiment_words import (
@@ -245,7 +246,7 @@ def show_experiment_versions(visit: Visit, changes: Sequence[RuleChange]) -> Non
     columns = [
         Column(texts.get("rules.number"), lambda change: str(change.version.number)),
         Column(texts.get("rules.at"), lambda change: texts.time(change.version.created_at)),
-        Column(texts.get("rules.author"), lambda change: change.version.author),
+        Column(texts.get("rules.author"), lambda change: name_author(texts, change.version.author)),
         Column(texts.get("rules.comment"), lambda change: change.version.comment or "–"),
         Column(texts.get("rules.changed"), show_change),
     ]

@@ -19,6 +19,7 @@ from serving.console.effect_parts import (
     write_profit,
 )
 from serving.console.frame import Console, Page
+from serving.console.log_parts import name_author
 from serving.console.pages.live_rollback import Rollbacks
 from serving.console.parts import Column, name_element, show_badge, show_pager, show_table
 from serving.console.queue_rows import find_effect, write_gain
@@ -222,7 +223,7 @@ class _Live:
             Column(texts.get("queue.column_title"), link),
             Column(texts.get("live.change"), change),
             Column(texts.get("live.since"), lambda one: texts.time(one.effective_from)),
-            Column(texts.get("live.by"), lambda one: one.decided_by or ""),
+            Column(texts.get("live.by"), lambda one: name_author(texts, one.decided_by)),
             Column(texts.get("live.expected"), write_expected, is_number=True),
         ]
         if self._status in MEASURED:

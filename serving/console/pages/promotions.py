@@ -11,6 +11,7 @@ from nicegui import ui
 
 from features.contracts.errors import ShopwrightError
 from serving.console.frame import Console, Page
+from serving.console.log_parts import name_author
 from serving.console.pages.promotion_effect import add_promotion_effect
 from serving.console.pages.promotion_view import (
     show_expected,
@@ -121,7 +122,7 @@ class _PromotionList:
                     is_number=True,
                 ),
                 Column(texts.get("queue.column_status"), add_phase),
-                Column(texts.get("promotions.by"), lambda one: one.proposed_by),
+                Column(texts.get("promotions.by"), lambda one: name_author(texts, one.proposed_by)),
             ],
             caption=texts.get("promotions.list"),
         )
@@ -180,10 +181,13 @@ class _PromotionPage:
         with ui.element("div").classes("price-line"):
             show_phase(visit, phase)
             ui.label(f"{texts.time(promotion.starts_at)} – {texts.time(promotion.runs_until)}")
-        names = {"proposer": promotion.proposed_by, "zone": promotion.zone}
+        names = {"proposer": name_author(texts, promotion.proposed_by), "zone": promotion.zone}
         lines = [texts.get("promotions.proposed", **names)]
         if promotion.decided_by is not None:
-            decided = {"name": promotion.decided_by, "at": texts.time(promotion.decided_at)}
+            decided = {
+                "name": name_author(texts, promotion.decided_by),
+                "at": texts.time(promotion.decided_at),
+            }
             lines.append(texts.get("promotions.decided", **decided))
         if promotion.ended_by is not None:
             lines.append(texts.get("promotions.ended", name=promotion.ended_by))

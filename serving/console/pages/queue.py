@@ -21,6 +21,7 @@ from serving.console.pages.queue_views import QueueViews
 from serving.console.pages.suggestion import show_suggestion
 from serving.console.parts import show_heading
 from serving.console.queue_rows import FILTERS, PARAMETERS, WAITING, name_rule, read_filter
+from serving.console.section import show_empty
 from serving.console.undo_toast import report_decision, report_file
 from serving.console.visit import Visit
 from serving.database.desk_tables import SUGGESTION_STATUSES
@@ -76,6 +77,7 @@ class _Queue:
         views.build()
         filters = _FilterBar(self)
         filters.build()
+        self.empty = ui.element("div").classes("section")
         self.grid = ui.aggrid(build_options(visit, self.columns), auto_size_columns=False)
         self.grid.classes("grid-frame")
         self.side = ui.element("div")
@@ -144,7 +146,15 @@ class _Queue:
         texts = self.visit.texts
         is_waiting = self.visit.parameters.get("status", WAITING) == WAITING
         key = "queue.title" if is_waiting else "queue.title_all"
-        self.page.set_title(texts.get(key if self.total else "queue.title_none", n=self.total))
+        is_filtered = any(self.visit.parameters.get(name) for name in FILTERS)
+        none = "queue.title_none" if is_filtered else "today.title_none"
+        self.page.set_title(texts.get(key if self.total else none, n=self.total))
+        self.empty.clear()
+        if not self.total and not is_filtered:
+            with self.empty:
+                show_empty(
+                    texts.get("today.nothing"), texts.get("today.fill"), "shopwright prices suggest"
+                )
         self.build_bar()
 
     def _on_failed(self, event: GenericEventArguments) -> None:
@@ -310,7 +320,7 @@ class _FilterBar:
 
     def build(self) -> None:
         texts, parameters = self.queue.visit.texts, self.queue.visit.parameters
-        with ui.element("div").classes("filters").props("role=search"):
+        with ui.element("div").classes("filters of-queue").props("role=search"):
             ui.input(texts.get("queue.filter_text"), value=parameters.get("text", "")).props(
                 "dense outlined clearable debounce=300"
             ).classes("filter-text").on_value_change(partial(self._change, "text"))

@@ -9,15 +9,15 @@ from serving.console.visit import Visit
 
 PAGE_ROWS = 100
 _COLUMNS = (
-    ("title", 190, "title"),
-    ("now", 78, None),
-    ("new", 78, None),
-    ("change", 90, "change"),
-    ("margin", 112, None),
-    ("units", 100, None),
-    ("profit", 176, "gain"),
+    ("title", 184, "title"),
+    ("now", 74, None),
+    ("new", 74, None),
+    ("change", 86, "change"),
+    ("margin", 108, None),
+    ("units", 96, None),
+    ("profit", 196, "gain"),
     ("proof", 64, None),
-    ("why", 132, None),
+    ("why", 128, None),
     ("waits", 104, "waits"),
     ("status", 110, None),
     ("category", 200, "category"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,9 @@ import yaml
 from nicegui import ui
 
 from features.contracts.errors import BadInput, ShopwrightError
+from models.pricing.rules import PricingRules
 from serving.console.frame import Console, Page
+from serving.console.log_parts import name_author
 from serving.console.pages.desk_controls import ApprovalRulesSection, StopSection
 from serving.console.pages.reject_reasons import RejectReasonsSection
 from serving.console.pages.scenario_view import run_scenario, show_outcome
@@ -50,6 +52,7 @@ _SHARES = (
     "revenue_floor",
     "max_changes_share",
     "risk_aversion",
+    "max_losing_share",
 )
 _NUMBERS = (
     "min_gain_minor",
@@ -64,6 +67,8 @@ _CHOICES = {
     "without_evidence": ("keep", "cost_plus", "competitor_index"),
 }
 _FIELDS = (*_CHOICES, *_SHARES, *_NUMBERS)
+# What is valid where the rules do not name a value; None is no limit.
+_DEFAULTS = {field.name: field.default for field in fields(PricingRules) if field.name in _FIELDS}
 
 
 def add_pages(console: Console) -> None:
@@ -221,7 +226,8 @@ class _RulesForm:
         self._inputs: dict[str, Any] = {}
 
     def build(self) -> None:
-        """Build a row per value; what is empty is not limited."""
+        """Build a row per value, that of a rule that is not named too; what is empty is not
+        limited, or as shipped."""
         visit, texts = self._visit, self._visit.texts
         with ui.element("div").classes("rules-form"):
             for name in _FIELDS:
@@ -238,11 +244,12 @@ class _RulesForm:
         self._trial = ui.element("div").classes("section").props("aria-live=polite")
 
     def _build_field(self, name: str) -> None:
-        texts, value = self._visit.texts, self._shown.values.get(name)
+        texts = self._visit.texts
+        value = self._shown.values.get(name, _DEFAULTS[name])
         label = texts.get(f"rules.field_{name}")
         field: Any
         if name in _CHOICES:
-            options = list(_CHOICES[name])
+            options = {key: texts.find(f"rules.choice_{key}", key) for key in _CHOICES[name]}
             field = ui.select(options, value=value if value in options else None, label=label)
         else:
             shown = "" if value is None else _write_value(name, value)
@@ -259,7 +266,7 @@ class _RulesForm:
             value = _read_value(name, field.value)
             if value is None:
                 values.pop(name, None)
-            else:
+            elif name in values or value != _DEFAULTS[name]:
                 values[name] = value
         return values
 
@@ -323,7 +330,9 @@ def show_versions(
         [
             Column(texts.get("rules.number"), lambda change: str(change.version.number)),
             Column(texts.get("rules.at"), lambda change: texts.time(change.version.created_at)),
-            Column(texts.get("rules.author"), lambda change: change.version.author),
+            Column(
+                texts.get("rules.author"), lambda change: name_author(texts, change.version.author)
+            ),
             Column(texts.get("rules.comment"), lambda change: change.version.comment),
             Column(
                 texts.get("rules.changed"), lambda change: write_differences(change.differences)

@@ -128,6 +128,10 @@ def _list_columns(visit: Visit) -> list[Column]:
             texts.get(f"runs.{name}"), lambda run: texts.number(run.totals[name]), is_number=True
         )
 
+    def name_state(run: PricingRun) -> str:
+        state = run.status if run.totals["n_suggested"] else "empty"
+        return texts.get(f"runs.state_{state}")
+
     return [
         Column(texts.get("runs.at"), link),
         Column(
@@ -149,7 +153,7 @@ def _list_columns(visit: Visit) -> list[Column]:
             is_number=True,
             hint=texts.get("runs.gap_hint"),
         ),
-        Column(texts.get("queue.column_status"), lambda run: texts.get(f"status.{run.status}")),
+        Column(texts.get("queue.column_status"), name_state),
     ]
 
 

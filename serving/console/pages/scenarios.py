@@ -11,6 +11,7 @@ from nicegui import ui
 from features.contracts.errors import ShopwrightError
 from features.contracts.pricing import DEFAULT_RULES, Objective
 from serving.console.frame import Console, Page
+from serving.console.log_parts import name_author
 from serving.console.pages.rules import read_yaml
 from serving.console.pages.scenario_view import (
     Compared,
@@ -213,7 +214,7 @@ class _ScenariosPage:
                 ),
                 Column(texts.get("suggestion.profit"), write_gain, is_number=True),
                 Column(texts.get("runs.at"), lambda one: texts.time(one.created_at)),
-                Column(texts.get("rules.author"), lambda one: one.created_by),
+                Column(texts.get("rules.author"), lambda one: name_author(texts, one.created_by)),
                 Column(texts.get("queue.column_status"), add_status),
                 Column("", add_actions),
             ],

@@ -12,6 +12,7 @@ from features.contracts.errors import ShopwrightError
 from serving.audit.repository import AuditFilter, AuditRecord
 from serving.console.bulk_sheet import explain_undo, read_reject_reasons
 from serving.console.effect_parts import MEASURED, read_effects, show_change_effect
+from serving.console.log_parts import name_actor, name_author
 from serving.console.pages.comments import Comments
 from serving.console.pages.demand_curve import DemandCurve
 from serving.console.parts import (
@@ -102,7 +103,7 @@ class _Suggestion:
         ui.label(
             texts.get(
                 "suggestion.dates",
-                proposer=suggestion.proposed_by,
+                proposer=name_author(texts, suggestion.proposed_by),
                 begins=texts.time(suggestion.effective_from),
                 expires=texts.time(suggestion.expires_at),
             )
@@ -328,7 +329,9 @@ class _Suggestion:
                 records,
                 [
                     Column(texts.get("suggestion.log_at"), lambda record: texts.time(record.at)),
-                    Column(texts.get("suggestion.log_who"), lambda record: record.actor_name),
+                    Column(
+                        texts.get("suggestion.log_who"), lambda record: name_actor(texts, record)
+                    ),
                     Column(
                         texts.get("suggestion.log_what"),
                         lambda record: texts.find(f"action.{record.action}", record.action),

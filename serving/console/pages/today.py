@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _ACTIONS = 10  # of the audit log
 _QUIET = ("sign_in", "sign_out")  # they would hide what was decided
 _LIVE = 8
+_LARGEST_GROUPS = 6
 _PLANNED, _PLANNED_DAYS = 6, 7
 
 
@@ -172,12 +173,9 @@ class _Today:
                 if n:
                     name = texts.get(f"status.{status}")
                     ui.link(f"{name}: {texts.number(n)}", f"/queue?status={status}")
-        for heading, counts, parameter in (
-            ("today.by_category", waiting.by_category, "category"),
-            ("today.by_rule", waiting.by_rule, "rule"),
-        ):
-            if counts:
-                self._show_counts(texts.get(heading), counts, parameter)
+        if waiting.total:
+            self._show_counts("category", waiting.by_category, waiting.total)
+            self._show_counts("rule", waiting.by_rule, waiting.total)
 
     def _write_title(self, waiting: _Waiting) -> str:
         """Return what waits first, in one line."""
@@ -190,15 +188,26 @@ class _Today:
             return texts.get("today.title_tests", n=waiting.due_tests)
         return texts.get("today.title_none")
 
-    def _show_counts(self, heading: str, counts: dict[str, int], parameter: str) -> None:
+    def _show_counts(self, parameter: str, counts: dict[str, int], total: int) -> None:
+        """Show how many suggestions wait by a parameter of the queue, the others in one line."""
         texts = self._visit.texts
+        heading = texts.get(f"today.by_{parameter}")
+        named = [(key, n) for key, n in counts.items() if key]
+        entries = named[:_LARGEST_GROUPS]
+        n_others = total - sum(n for _, n in entries)
+        is_complete = len(named) <= _LARGEST_GROUPS
+        others = texts.get(f"today.no_{parameter}" if is_complete else "today.others")
 
         def link(entry: tuple[str, int]) -> None:
-            name = name_rule(entry[0], texts) if parameter == "rule" else entry[0]
-            ui.link(name, f"/queue?{urlencode({parameter: entry[0]})}")
+            key = entry[0]
+            if not key:
+                ui.label(others)
+                return
+            name = name_rule(key, texts) if parameter == "rule" else key
+            ui.link(name, f"/queue?{urlencode({parameter: key})}")
 
         show_table(
-            list(counts.items())[:6],
+            [*entries, *([("", n_others)] if n_others else [])],
             [
                 Column(heading, link),
                 Column(

@@ -13,6 +13,7 @@ from typer import BadParameter
 from typer.testing import CliRunner
 
 from features.contracts.errors import BadInput, UnknownName
+from features.contracts.pricing import EvidenceGrade
 from models.pricing.price_tests import TOO_SLOW
 from serving.cli import price_tests, prices, promotion_filing, promotions
 from serving.cli.main import app
@@ -177,6 +178,19 @@ def test_a_run_prints_how_near_it_came_to_the_best_and_which_rule_was_not_kept(t
         "Rule not kept: revenue floor (soft): at least 120.00 USD asked, 78.12 is the nearest found"
         in shown
     )
+
+
+def test_a_run_without_suggestions_says_how_to_learn_more_or_to_price_all_the_same(
+    three_items, capsys
+):
+    responses = make_responses("milk", "tea")
+    responses.columns["grade"][:] = list(EvidenceGrade).index(EvidenceGrade.C)
+    given = make_inputs(three_items, make_forecasts("milk", "tea"), responses)
+    prices.print_suggestions(suggest_prices(given, SYSTEM_CLOCK))
+    shown = capsys.readouterr().out
+    assert "2: evidence grade C: too little is known" in shown
+    assert "shopwright prices tests --plan" in shown
+    assert "--set min_grade=C" in shown
 
 
 def test_two_runs_are_compared_for_people_and_for_machines(run, three_items, monkeypatch):

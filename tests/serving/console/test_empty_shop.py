@@ -20,6 +20,7 @@ from tests.shops.shop_process import ShopProcess
 pytestmark = pytest.mark.browser
 
 COMMANDS = {
+    "/queue": "shopwright prices suggest",
     "/slates": "shopwright train recommendations",
     "/demand": "shopwright train demand",
     "/stock": "shopwright train demand",

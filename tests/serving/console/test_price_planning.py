@@ -30,6 +30,9 @@ TOTALS = (
 
 def test_rules_are_tried_beside_the_queue_then_saved(visit):
     with visit("mia", "/rules") as page:
+        # What the rules do not name is valid as shipped, and shown so.
+        expect(page.get_by_label("Largest untested change, %")).to_have_value("5")
+        expect(page.get_by_label("Expected losers, at most %")).to_have_value("10")
         page.get_by_role("button", name="Try", exact=True).click()
         page.get_by_text("These are the rules of today").wait_for()
         page.get_by_label("Lowest margin, %").fill("90")
@@ -45,7 +48,9 @@ def test_rules_are_tried_beside_the_queue_then_saved(visit):
         page.get_by_label("What and why").fill("tried before")
         page.get_by_role("button", name="Save as a version").click()
         page.get_by_text("The rules default are saved").wait_for()
-        page.get_by_role("cell", name="tried before").wait_for()
+        saved = page.get_by_role("row", name="tried before")
+        expect(saved).to_contain_text("min_margin 0.05 → 0.03")
+        expect(saved).not_to_contain_text("untested_step")
 
 
 def fail_a_scenario(console):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import string
 from pathlib import Path
@@ -19,6 +20,17 @@ from serving.console.texts import LANGUAGES, Text, load_catalogue
 CODE = sorted(Path(serving.console.texts.__file__).parent.rglob("*.py"))
 USE = re.compile(r"texts\s*\.get\(\s*(f?)\"([^\"]+)\"", re.DOTALL)
 PLURAL_FORMS = {"one", "other"}
+SERVING = Path(serving.console.texts.__file__).parents[1]
+NAME = re.compile(r"[a-z][a-z_]+")
+# Functions that write to the audit log, and which of their values is the action.
+AUDIT_CALLS = {
+    "AuditEntry": 1,
+    "log_changes": 2,
+    "log_step": 2,
+    "set_state": 3,
+    "_log": 2,
+    "_log_switch": 2,
+}
 
 
 def list_values(text: Text) -> set[str]:
@@ -59,6 +71,52 @@ def test_every_text_that_the_code_names_exists() -> None:
     for use, file in uses.items():
         pattern = re.compile(re.escape(use).replace(r"\*", ".+"))
         assert any(pattern.fullmatch(key) for key in known), f"{file} names {use}"
+
+
+def read_words(node: ast.AST) -> set[str]:
+    """Return the texts in a piece of code that can be names."""
+    constants = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
+    return {text for text in constants if isinstance(text, str) and NAME.fullmatch(text)}
+
+
+def read_audit_words() -> tuple[set[str], set[str]]:
+    """Return the actions, and the kinds of subjects, that the service writes to the audit log."""
+    actions, subjects = set(), set()
+    for path in SERVING.rglob("*.py"):
+        module = ast.parse(path.read_text("utf-8"))
+        calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
+        writes = False
+        for call in calls:
+            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+            place = AUDIT_CALLS.get(name)
+            if place is not None and len(call.args) > place:
+                actions |= read_words(call.args[place])
+            if name == "AuditEntry":
+                writes = True
+                subjects |= read_words(call.args[2])
+        for node in ast.walk(module):
+            if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
+                continue
+            name, value = node.targets[0].id, node.value
+            if name == "action" and writes and not isinstance(value, ast.Call):
+                actions |= read_words(value)
+            if name.endswith("SUBJECT") and writes:
+                subjects |= read_words(value.elts[0] if isinstance(value, ast.Tuple) else value)
+        for rules in ast.walk(module):
+            for part in rules.body if isinstance(rules, ast.ClassDef) else []:
+                if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == "subject":
+                    subjects |= read_words(part.value)
+    return actions, subjects
+
+
+def test_every_action_and_subject_of_the_audit_log_has_words() -> None:
+    actions, subjects = read_audit_words()
+    assert {"approve", "retire", "save_rules", "start", "exclude"} <= actions
+    assert {"promotion", "pricing_rules", "rows", "webhook"} <= subjects
+    known = load_catalogue("en")
+    keys = {f"audit.action_{action}" for action in actions}
+    keys |= {f"audit.subject_{subject}" for subject in subjects}
+    assert sorted(keys - known.keys()) == []
 
 
 def test_chinese_texts_are_chinese_but_for_names() -> None:

@@ -133,6 +133,21 @@ def test_prices_that_wait_are_approved_one_by_one_on_the_desk_and_rejected_once(
     assert shop.list_waiting() == {}  # decided on already
 
 
+def test_a_price_that_waits_leaves_the_desk_once_the_list_is_corrected_or_it_is_entered(shop):
+    rows = "tee,2024-04-01,,25.95,25.95\nmug,2024-04-01,,9.95,9.95\n"
+    slipped = rows + "tee,2024-05-20,,0.26,0.26\nmug,2024-05-20,,0.10,0.10\n"
+    shop.import_(rows)
+    assert shop.import_(slipped)["held"] == 2
+    assert set(shop.list_waiting()) == {"tee", "mug"}
+    shop.import_(slipped)
+    assert set(shop.list_waiting()) == {"tee", "mug"}
+    shop.import_(slipped.replace("0.26", "26.50"))
+    assert set(shop.list_waiting()) == {"mug"}
+    shop.import_(slipped.replace("0.26", "26.50"), "--accept-price-jumps")
+    assert shop.list_waiting() == {}
+    assert shop.offers() == {"tee": "26.50", "mug": "0.10"}
+
+
 def test_a_correction_that_slips_waits_and_a_rollback_that_jumps_must_be_confirmed(shop):
     rows = "tee,2024-04-01,,25.95,25.95\nmug,2024-04-01,,9.95,9.95\n"
     assert shop.import_(rows)["held"] == 0

@@ -13,7 +13,7 @@ N_ITEMS, N_WEEKS = 120, 104
 STEP, SHOCK = 0.2, 0.25
 
 
-def fit_shop(foresight, *, memory, waiting=0.0):
+def fit_shop(foresight, *, memory, waiting=0.0, depths=(0.1, 0.3)):
     """The model of a shop whose items have shocks of demand that fade week by week, and whose
     promotions may foresee them; before a promotion shoppers may wait."""
     rng = np.random.default_rng(7)
@@ -23,7 +23,7 @@ def fit_shop(foresight, *, memory, waiting=0.0):
         shock[:, week] = memory * shock[:, week - 1] + fresh
     promoted = rng.normal(size=shock.shape) + foresight * shock / SHOCK > 1.4
     regular = draw_regular_moves(N_ITEMS, N_WEEKS, 6, rng)
-    price = np.log(500) + regular - promoted * rng.uniform(0.1, 0.3, promoted.shape)
+    price = np.log(500) + regular - promoted * rng.uniform(*depths, promoted.shape)
     units = 3.5 - 2.0 * (price - np.log(500)) + STEP * promoted + shock
     units[:, :-1] -= waiting * promoted[:, 1:]
     units += 0.1 * rng.normal(size=shock.shape)
@@ -60,3 +60,14 @@ def test_nothing_is_taken_where_nothing_was_foreseen_or_shoppers_wait(waiting):
     step = model.columns["announced"].mean()
     assert step == pytest.approx(as_sold, abs=0.01)
     assert step == pytest.approx(STEP, abs=0.04)
+
+
+def test_where_all_reductions_are_of_one_depth_the_errors_stay_those_of_other_shops():
+    model, _ = fit_shop(0.0, memory=0.6, depths=(0.2, 0.2005))  # cents are rounded
+    depth_error, step_error = model.columns["depth_error"], model.columns["announced_error"]
+    # What the tree of categories does not know, and what foreseen demand may be: a prior of each.
+    assert depth_error.max() < np.hypot(2.2, 1.2)
+    assert step_error.max() < np.hypot(1.0, 0.3)
+    # Depth and step are known together: what the usual reduction sells.
+    usual = -0.2 * model.columns["depth"] + model.columns["announced"]
+    assert usual.mean() == pytest.approx(0.2 * 2.0 + STEP, abs=0.04)

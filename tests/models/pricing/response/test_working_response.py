@@ -59,3 +59,17 @@ def test_slow_items_keep_their_slope(rate, listed):
     panel = make_price_panel(paid, units, listed=listed, list_price=regular)
     model = fit_elasticities(panel, ElasticityConfig())
     assert model.columns["elasticity"].mean() == pytest.approx(-2.0, abs=0.25)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_mean_far_above_all_sales_is_cut_and_one_far_below_is_the_least(listed):
+    """Else the steps diverge: the week with the highest mean has the largest weight."""
+    panel = make_price_panel(np.full((1, 2), 100.0), [[4.0, 1.0]], listed=listed)
+    cut = build_count_response(panel, np.array([[50.0, -50.0]]), 0.1)
+    bounded = build_count_response(panel, np.array([[np.log(4.0) + 1.0, -4.0]]), 0.1)
+    np.testing.assert_array_equal(cut.values, bounded.values)
+    np.testing.assert_array_equal(cut.weights, bounded.weights)
+    mean = 4 * np.e
+    if listed:
+        assert cut.values[0, 0] == pytest.approx(np.log(mean) + (4 - mean) / mean)
+        assert cut.weights[0, 0] == pytest.approx(1 / (1 / mean + 0.1))
