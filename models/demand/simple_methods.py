@@ -29,6 +29,7 @@ from models.demand.baselines import (
 )
 from models.demand.censoring import fill_censored_weeks
 from models.demand.features import fit_strength_of_seasons
+from models.demand.launches import decaying_mean, mean_since_launch
 from models.demand.level_drift import measure_drift
 from models.demand.panel import DemandPanel
 from models.demand.planned_baseline import (
@@ -48,9 +49,6 @@ from models.demand.zone_trend import ZoneTrend
 
 _HALF_YEAR = 26
 _SLOW, _FAST = 0.1, 0.3  # shares by which a decaying mean forgets in a week
-# A launch is a first sale after weeks in which more than this many units were to be expected: the
-# chance that an item which was there all along sold none is exp(-3) = 5 %.
-_UNITS_MISSED = 3.0
 _SPIKE, _SPIKE_UNITS = 5.0, 2.0  # a spike exceeds 5 × (the second largest week + 2 units)
 _SPIKE_MEMORY = 26
 _SPIKE_MIN_WEEKS = 6
@@ -155,35 +153,6 @@ def lower_spikes(units: Float64Array) -> Float64Array:
     return lowered
 
 
-def find_launch_weeks(units: Float64Array) -> Int64Array:
-    """Return N: the week of the first sale of a launched series, 0 of one that was there before.
-
-    A first sale is a launch when the rate since then makes the weeks before it improbable.
-    """
-    n_weeks = units.shape[1]
-    sold = units > 0
-    first = np.where(sold.any(axis=1), np.argmax(sold, axis=1), 0)
-    rows = np.arange(len(units))
-    after = units.sum(axis=1) - units[rows, first]
-    rate = after / np.maximum(n_weeks - first - 1, 1)
-    return np.where(rate * first > _UNITS_MISSED, first, 0).astype(np.int64)
-
-
-def mean_since_launch(units: Float64Array, n_weeks: int) -> Float64Array:
-    """Return the mean of the last `n_weeks`, without weeks before a launch."""
-    age = np.arange(units.shape[1])[::-1]
-    return _weighted_mean(units, (age < n_weeks).astype(np.float64))
-
-
-def decaying_mean(units: Float64Array, share: float) -> Float64Array:
-    """Return the mean with weights that shrink by `share` a week, without weeks before a launch.
-
-    Unlike simple exponential smoothing it does not start from the first week.
-    """
-    age = np.arange(units.shape[1])[::-1]
-    return _weighted_mean(units, np.power(1 - share, age, dtype=np.float64))
-
-
 def mean_while_alive(units: Float64Array) -> Float64Array:
     """Return the decaying mean times the chance that the item is still sold.
 
@@ -205,12 +174,6 @@ def mean_while_alive(units: Float64Array) -> Float64Array:
     # Ended one, two, ... or `silent` weeks ago; the silent weeks before the end are chance.
     ended = _END_OF_ITEM * (empty ** -np.minimum(silent, _MOST_SILENT) - 1) / (1 - empty)
     return np.asarray(decaying_mean(units, _SLOW) / (1 + ended), np.float64)
-
-
-def _weighted_mean(units: Float64Array, weights: Float64Array) -> Float64Array:
-    since_launch = np.arange(units.shape[1]) >= find_launch_weeks(units)[:, None]
-    by_series = since_launch * weights
-    return np.asarray((units * by_series).sum(axis=1) / by_series.sum(axis=1), np.float64)
 
 
 def predict_theta(units: Float64Array, steps: Sequence[int]) -> Float64Array:

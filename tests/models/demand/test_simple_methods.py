@@ -8,14 +8,12 @@ from models.demand.censoring import (
     find_censored_weeks,
     measure_activity,
 )
+from models.demand.launches import decaying_mean, find_launch_weeks, mean_since_launch
 from models.demand.model import predict_without_learner
 from models.demand.simple_methods import (
     SIMPLE,
-    decaying_mean,
     estimate_season,
-    find_launch_weeks,
     lower_spikes,
-    mean_since_launch,
     predict_damped_trend,
     predict_simple,
     predict_theta,
