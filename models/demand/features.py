@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
+from models.demand.item_seasons import fit_exponents
 from models.demand.launches import count_weeks_since_launch
 from models.demand.panel import PRICE_MEMORY, DemandPanel, encode, sum_by_group
 from models.demand.seasons import (
@@ -41,6 +42,7 @@ class History:
 
     rows    R, of the panel; None for all its series
     units_by_category   C × origin, of the whole panel; None where no year before is known
+    exponent   how strongly each series follows its category, R; None likewise
     """
 
     origin: int
@@ -48,6 +50,7 @@ class History:
     base: Float32Array
     columns: dict[str, Float32Array]
     units_by_category: Float64Array | None
+    exponent: Float64Array | None
 
     def select(self, values: Float32Array) -> Float32Array:
         """Return the rows of N values, or rows of N series."""
@@ -73,10 +76,12 @@ def summarize_history(panel: DemandPanel, origin: int, rows: Int64Array | None =
     for share in _DECAYS:
         columns[f"decayed_{share}"] = _decay_mean(units, share, n_open) / base
     columns |= _intermittency_columns(units, base)
-    by_category = None
+    by_category = exponent = None
     if knows_season(origin):
-        by_category = sum_by_category(panel.units[:, :origin], panel.groups[1])
-    past = History(origin, rows, base.astype(np.float32), columns, by_category)
+        known, category = panel.units[:, :origin].astype(np.float64), panel.groups[1]
+        by_category, exponent = sum_by_category(known, category), fit_exponents(known, category)
+        exponent = exponent if rows is None else exponent[rows]
+    past = History(origin, rows, base.astype(np.float32), columns, by_category, exponent)
     columns |= _group_columns(panel, past)
     columns |= _past_promotion_columns(panel, past, units)
     return past
@@ -285,14 +290,16 @@ def _season(panel: DemandPanel, past: History, target: int) -> Float32Array:
 def season_factors(
     panel: DemandPanel, past: History, step: int, strength: SeasonStrength
 ) -> Float32Array:
-    """Return R factors on the level at the origin by the season of each series' category.
+    """Return R factors on the level at the origin by the season of each series' category, as far
+    as the series follows it.
 
     strength   how far seasons come back, of fit_strength_of_seasons
     """
-    if past.units_by_category is None or not strength:
+    if past.units_by_category is None or past.exponent is None or not strength:
         return np.ones(len(past.base), np.float32)
     season = measure_level_seasons(past.units_by_category, step).scale(strength)
-    return past.select(season[panel.groups[1], 0].astype(np.float32))
+    of_series = past.select(season[panel.groups[1], 0].astype(np.float32))
+    return np.asarray(of_series**past.exponent, np.float32)
 
 
 def measure_level_seasons(units: Float64Array, step: int) -> Seasons:

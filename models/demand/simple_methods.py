@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from models.demand.baselines import (
 )
 from models.demand.censoring import fill_censored_weeks
 from models.demand.features import fit_strength_of_seasons
+from models.demand.item_seasons import fit_exponents
 from models.demand.launches import decaying_mean, mean_since_launch
 from models.demand.level_drift import measure_drift
 from models.demand.panel import DemandPanel
@@ -76,7 +78,7 @@ def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
     if not trend.is_flat:
         filled = filled.divide_units(trend.past(panel.n_known))
     units = lower_spikes(filled.units.astype(np.float64))
-    seasons = CategorySeasons(sum_by_category(units, panel.groups[1]), panel.groups[1], strength)
+    seasons = CategorySeasons.fit(units, panel.groups[1], strength)
     by_price = predict_plan_factors(filled, gather_price_cuts(filled), steps)
     in_season = [
         forecast(units) * seasons.predict(forecast, steps) for forecast in _list_forecasts(steps)
@@ -98,24 +100,34 @@ def predict_tsb(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
     strength = fit_strength_of_seasons(filled)
     trend = measure_trend(filled, strength)
     units = filled.units.astype(np.float64) / trend.past(panel.n_known)
-    seasons = CategorySeasons(sum_by_category(units, panel.groups[1]), panel.groups[1], strength)
+    seasons = CategorySeasons.fit(units, panel.groups[1], strength)
     return tsb(units)[:, None] * seasons.predict(_repeat_level(tsb), steps) * trend.ahead(steps)
 
 
 @dataclass(frozen=True)
 class CategorySeasons:
-    """Units of each category, C × T, and how far their seasons come back."""
+    """Units of each category, C × T, how far their seasons come back, and who follows them.
+
+    exponent   N, how strongly each series follows the season of its category
+    """
 
     units: Float64Array
     category: Int64Array
     strength: SeasonStrength
+    exponent: Float64Array
+
+    @classmethod
+    def fit(cls, units: Float64Array, category: Int64Array, strength: SeasonStrength) -> Self:
+        """Return the seasons of N × T units."""
+        exponent = fit_exponents(units, category) if strength else np.ones(len(units))
+        return cls(sum_by_category(units, category), category, strength, exponent)
 
     def predict(self, forecast: Forecast, steps: Sequence[int]) -> Float64Array:
         """Return N × steps factors on a forecast: what earlier years sold over it at this time."""
         if not self.strength:
             return np.ones((len(self.category), len(steps)))
         factors = measure_seasons(self.units, steps, forecast).scale(self.strength)
-        return np.asarray(factors[self.category], np.float64)
+        return np.asarray(factors[self.category] ** self.exponent[:, None], np.float64)
 
 
 def _list_forecasts(steps: Sequence[int]) -> list[Forecast]:
