@@ -20,6 +20,7 @@ import numpy as np
 from features.contracts.arrays import Float64Array, Int64Array
 from models.demand import planned_baseline
 from models.demand.baselines import (
+    MONTH,
     YEAR,
     adida,
     croston_sba,
@@ -60,6 +61,7 @@ _MOST_SILENT = 60.0
 _THETA_SMOOTHING = 0.2
 _DAMPING, _TREND_SMOOTHING = 0.9, 0.05
 _LEVEL_WEEKS = 8
+_CYCLES = 3
 # Within its first year a season looks like a trend: the trend counts in full until the first of
 # these weeks, and not at all from the second one until a season could be known.
 _TREND_IN_FULL, _NO_TREND = 20, 30
@@ -84,6 +86,7 @@ def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
         forecast(units) * seasons.predict(forecast, steps) for forecast in _list_forecasts(steps)
     ]
     moving = [
+        repeat_cycle(units, steps),
         seasonal_naive(units, max(steps, default=0))[:, [step - 1 for step in steps]],
         mean_since_launch(units, _LEVEL_WEEKS)[:, None]
         * estimate_season(units, panel.groups[1], steps),
@@ -210,6 +213,23 @@ def predict_damped_trend(units: Float64Array, steps: Sequence[int]) -> Float64Ar
     return np.asarray(np.maximum(level[:, None] + trend[:, None] * reach, 0.0))
 
 
+def repeat_cycle(units: Float64Array, steps: Sequence[int]) -> Float64Array:
+    """Return N × steps: the mean of the weeks four, eight and twelve weeks before each.
+
+    Subscriptions come every four weeks and deals every second one. Weeks ahead repeat the last
+    cycle; with fewer weeks there are fewer cycles.
+
+    >>> repeat_cycle(np.array([[9.0, 1, 2, 3, 5, 1, 2, 3]]), [1, 2, 5]).tolist()
+    [[7.0, 1.0, 7.0]]
+    """
+    n_weeks = units.shape[1]
+    n_cycles = min(max(n_weeks // MONTH, 1), _CYCLES)
+    period = min(MONTH, n_weeks)
+    recent = units[:, n_weeks - n_cycles * period :]
+    cycle = recent.reshape(len(units), n_cycles, period).mean(axis=1)
+    return np.asarray(cycle[:, [(step - 1) % period for step in steps]])
+
+
 def estimate_season(
     units: Float64Array, categories: Int64Array, steps: Sequence[int]
 ) -> Float64Array:
@@ -241,6 +261,7 @@ SIMPLE = (
     *_LEVELS,
     "Theta",
     "damped trend",
+    "cycle of 4 weeks",
     "seasonal naive",
     "seasonal profile",
     planned_baseline.NAME,
