@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.contracts.arrays import BoolArray, Float32Array, Float64Array, Int64Array
-from models.demand.panel import PRICE_MEMORY, DemandPanel, sum_by_group
+from models.demand.item_seasons import fit_exponents
+from models.demand.launches import count_weeks_since_launch
+from models.demand.panel import PRICE_MEMORY, DemandPanel, encode, sum_by_group
 from models.demand.seasons import (
     NO_SEASON,
     Seasons,
@@ -40,6 +42,7 @@ class History:
 
     rows    R, of the panel; None for all its series
     units_by_category   C × origin, of the whole panel; None where no year before is known
+    exponent   how strongly each series follows its category, R; None likewise
     """
 
     origin: int
@@ -47,6 +50,7 @@ class History:
     base: Float32Array
     columns: dict[str, Float32Array]
     units_by_category: Float64Array | None
+    exponent: Float64Array | None
 
     def select(self, values: Float32Array) -> Float32Array:
         """Return the rows of N values, or rows of N series."""
@@ -60,20 +64,24 @@ def summarize_history(panel: DemandPanel, origin: int, rows: Int64Array | None =
     panel all the same.
     """
     units = panel.units[:, :origin] if rows is None else panel.units[rows, :origin]
-    means = {n_weeks: _mean_of_last(units, n_weeks) for n_weeks in _MEANS}
-    base = compute_level(units) + _FLOOR
+    n_open = _count_weeks_since_opening(panel, origin)
+    n_open = n_open if rows is None else n_open[rows]
+    means = {n_weeks: _mean_of_last(units, n_weeks, n_open) for n_weeks in _MEANS}
+    base = _compute_level(units, n_open) + _FLOOR
     columns: dict[str, Float32Array] = {"log_base": np.log(base)}
     for lag in _LAGS:
         columns[f"lag_{lag}"] = units[:, -lag] / base
     for n_weeks, mean in means.items():
         columns[f"mean_{n_weeks}"] = mean / base
     for share in _DECAYS:
-        columns[f"decayed_{share}"] = decay_mean(units, share) / base
+        columns[f"decayed_{share}"] = _decay_mean(units, share, n_open) / base
     columns |= _intermittency_columns(units, base)
-    by_category = None
+    by_category = exponent = None
     if knows_season(origin):
-        by_category = sum_by_category(panel.units[:, :origin], panel.groups[1])
-    past = History(origin, rows, base.astype(np.float32), columns, by_category)
+        known, category = panel.units[:, :origin].astype(np.float64), panel.groups[1]
+        by_category, exponent = sum_by_category(known, category), fit_exponents(known, category)
+        exponent = exponent if rows is None else exponent[rows]
+    past = History(origin, rows, base.astype(np.float32), columns, by_category, exponent)
     columns |= _group_columns(panel, past)
     columns |= _past_promotion_columns(panel, past, units)
     return past
@@ -91,30 +99,45 @@ def build_features(panel: DemandPanel, past: History, step: int) -> tuple[list[s
     return list(columns), matrix
 
 
-def compute_level(units: Float32Array) -> Float32Array:
-    """Return the level of each row after the last of its weeks."""
-    shares = {8: 0.5, 26: 0.3, 4: 0.2}
-    return np.asarray(
-        sum(share * _mean_of_last(units, n_weeks) for n_weeks, share in shares.items()), np.float32
-    )
+def _count_weeks_since_opening(panel: DemandPanel, origin: int) -> Int64Array:
+    """Return N: the known weeks since the zone of each series began to sell.
+
+    Those before are no weeks in which its items sold nothing.
+    """
+    zone = encode(panel.zones.tolist())
+    totals = sum_by_category(panel.units[:, :origin], zone)
+    return count_weeks_since_launch(totals)[zone]
 
 
 def compute_levels_of_sums(units: Float64Array) -> Float64Array:
     """Return the level of each row of sums over series, as of single series."""
-    return np.asarray(compute_level(units.astype(np.float32)), np.float64)
+    known = units.astype(np.float32)
+    return np.asarray(_compute_level(known, count_weeks_since_launch(known)), np.float64)
 
 
-def decay_mean(units: Float32Array, share: float) -> Float32Array:
-    """Return the exponentially weighted mean: weights shrink by `share` a week and sum to 1."""
+def _compute_level(units: Float32Array, n_open: Int64Array) -> Float32Array:
+    """Return the level of each row after the last of its weeks."""
+    shares = {8: 0.5, 26: 0.3, 4: 0.2}
+    parts = [share * _mean_of_last(units, n_weeks, n_open) for n_weeks, share in shares.items()]
+    return np.asarray(sum(parts), np.float32)
+
+
+def _decay_mean(units: Float32Array, share: float, n_open: Int64Array) -> Float32Array:
+    """Return the exponentially weighted mean of the weeks of an open zone.
+
+    Weights shrink by `share` a week and sum to 1.
+    """
     weights = (1 - share) ** np.arange(units.shape[1] - 1, -1, -1)
     # Not by BLAS: for so few weeks it is no faster, and its vector kernels once reported an invalid
     # value of finite numbers.
-    known = (weights / weights.sum()).astype(np.float32)
-    return np.asarray(np.einsum("rw,w->r", units, known), np.float32)
+    sums = np.einsum("rw,w->r", units, weights.astype(np.float32))
+    return np.asarray(sums * share / (1 - (1 - share) ** n_open), np.float32)
 
 
-def _mean_of_last(units: Float32Array, n_weeks: int) -> Float32Array:
-    return np.asarray(units[:, -n_weeks:].mean(axis=1), np.float32)
+def _mean_of_last(units: Float32Array, n_weeks: int, n_open: Int64Array) -> Float32Array:
+    """Return the mean of the last weeks in which the zone was open."""
+    counted = np.minimum(n_open, n_weeks)
+    return np.asarray(units[:, -n_weeks:].sum(axis=1) / counted, np.float32)
 
 
 def _intermittency_columns(units: Float32Array, base: Float32Array) -> dict[str, Float32Array]:
@@ -267,14 +290,16 @@ def _season(panel: DemandPanel, past: History, target: int) -> Float32Array:
 def season_factors(
     panel: DemandPanel, past: History, step: int, strength: SeasonStrength
 ) -> Float32Array:
-    """Return R factors on the level at the origin by the season of each series' category.
+    """Return R factors on the level at the origin by the season of each series' category, as far
+    as the series follows it.
 
     strength   how far seasons come back, of fit_strength_of_seasons
     """
-    if past.units_by_category is None or not strength:
+    if past.units_by_category is None or past.exponent is None or not strength:
         return np.ones(len(past.base), np.float32)
     season = measure_level_seasons(past.units_by_category, step).scale(strength)
-    return past.select(season[panel.groups[1], 0].astype(np.float32))
+    of_series = past.select(season[panel.groups[1], 0].astype(np.float32))
+    return np.asarray(of_series**past.exponent, np.float32)
 
 
 def measure_level_seasons(units: Float64Array, step: int) -> Seasons:

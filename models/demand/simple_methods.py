@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import numpy as np
 
 from features.contracts.arrays import Float64Array, Int64Array
 from models.demand import planned_baseline
 from models.demand.baselines import (
+    MONTH,
     YEAR,
     adida,
     croston_sba,
@@ -29,6 +31,8 @@ from models.demand.baselines import (
 )
 from models.demand.censoring import fill_censored_weeks
 from models.demand.features import fit_strength_of_seasons
+from models.demand.item_seasons import fit_exponents
+from models.demand.launches import decaying_mean, mean_since_launch
 from models.demand.level_drift import measure_drift
 from models.demand.panel import DemandPanel
 from models.demand.planned_baseline import (
@@ -48,9 +52,6 @@ from models.demand.zone_trend import ZoneTrend
 
 _HALF_YEAR = 26
 _SLOW, _FAST = 0.1, 0.3  # shares by which a decaying mean forgets in a week
-# A launch is a first sale after weeks in which more than this many units were to be expected: the
-# chance that an item which was there all along sold none is exp(-3) = 5 %.
-_UNITS_MISSED = 3.0
 _SPIKE, _SPIKE_UNITS = 5.0, 2.0  # a spike exceeds 5 × (the second largest week + 2 units)
 _SPIKE_MEMORY = 26
 _SPIKE_MIN_WEEKS = 6
@@ -60,6 +61,7 @@ _MOST_SILENT = 60.0
 _THETA_SMOOTHING = 0.2
 _DAMPING, _TREND_SMOOTHING = 0.9, 0.05
 _LEVEL_WEEKS = 8
+_CYCLES = 3
 # Within its first year a season looks like a trend: the trend counts in full until the first of
 # these weeks, and not at all from the second one until a season could be known.
 _TREND_IN_FULL, _NO_TREND = 20, 30
@@ -78,12 +80,13 @@ def predict_simple(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
     if not trend.is_flat:
         filled = filled.divide_units(trend.past(panel.n_known))
     units = lower_spikes(filled.units.astype(np.float64))
-    seasons = CategorySeasons(sum_by_category(units, panel.groups[1]), panel.groups[1], strength)
+    seasons = CategorySeasons.fit(units, panel.groups[1], strength)
     by_price = predict_plan_factors(filled, gather_price_cuts(filled), steps)
     in_season = [
         forecast(units) * seasons.predict(forecast, steps) for forecast in _list_forecasts(steps)
     ]
     moving = [
+        repeat_cycle(units, steps),
         seasonal_naive(units, max(steps, default=0))[:, [step - 1 for step in steps]],
         mean_since_launch(units, _LEVEL_WEEKS)[:, None]
         * estimate_season(units, panel.groups[1], steps),
@@ -100,24 +103,34 @@ def predict_tsb(panel: DemandPanel, steps: Sequence[int]) -> Float64Array:
     strength = fit_strength_of_seasons(filled)
     trend = measure_trend(filled, strength)
     units = filled.units.astype(np.float64) / trend.past(panel.n_known)
-    seasons = CategorySeasons(sum_by_category(units, panel.groups[1]), panel.groups[1], strength)
+    seasons = CategorySeasons.fit(units, panel.groups[1], strength)
     return tsb(units)[:, None] * seasons.predict(_repeat_level(tsb), steps) * trend.ahead(steps)
 
 
 @dataclass(frozen=True)
 class CategorySeasons:
-    """Units of each category, C × T, and how far their seasons come back."""
+    """Units of each category, C × T, how far their seasons come back, and who follows them.
+
+    exponent   N, how strongly each series follows the season of its category
+    """
 
     units: Float64Array
     category: Int64Array
     strength: SeasonStrength
+    exponent: Float64Array
+
+    @classmethod
+    def fit(cls, units: Float64Array, category: Int64Array, strength: SeasonStrength) -> Self:
+        """Return the seasons of N × T units."""
+        exponent = fit_exponents(units, category) if strength else np.ones(len(units))
+        return cls(sum_by_category(units, category), category, strength, exponent)
 
     def predict(self, forecast: Forecast, steps: Sequence[int]) -> Float64Array:
         """Return N × steps factors on a forecast: what earlier years sold over it at this time."""
         if not self.strength:
             return np.ones((len(self.category), len(steps)))
         factors = measure_seasons(self.units, steps, forecast).scale(self.strength)
-        return np.asarray(factors[self.category], np.float64)
+        return np.asarray(factors[self.category] ** self.exponent[:, None], np.float64)
 
 
 def _list_forecasts(steps: Sequence[int]) -> list[Forecast]:
@@ -155,35 +168,6 @@ def lower_spikes(units: Float64Array) -> Float64Array:
     return lowered
 
 
-def find_launch_weeks(units: Float64Array) -> Int64Array:
-    """Return N: the week of the first sale of a launched series, 0 of one that was there before.
-
-    A first sale is a launch when the rate since then makes the weeks before it improbable.
-    """
-    n_weeks = units.shape[1]
-    sold = units > 0
-    first = np.where(sold.any(axis=1), np.argmax(sold, axis=1), 0)
-    rows = np.arange(len(units))
-    after = units.sum(axis=1) - units[rows, first]
-    rate = after / np.maximum(n_weeks - first - 1, 1)
-    return np.where(rate * first > _UNITS_MISSED, first, 0).astype(np.int64)
-
-
-def mean_since_launch(units: Float64Array, n_weeks: int) -> Float64Array:
-    """Return the mean of the last `n_weeks`, without weeks before a launch."""
-    age = np.arange(units.shape[1])[::-1]
-    return _weighted_mean(units, (age < n_weeks).astype(np.float64))
-
-
-def decaying_mean(units: Float64Array, share: float) -> Float64Array:
-    """Return the mean with weights that shrink by `share` a week, without weeks before a launch.
-
-    Unlike simple exponential smoothing it does not start from the first week.
-    """
-    age = np.arange(units.shape[1])[::-1]
-    return _weighted_mean(units, np.power(1 - share, age, dtype=np.float64))
-
-
 def mean_while_alive(units: Float64Array) -> Float64Array:
     """Return the decaying mean times the chance that the item is still sold.
 
@@ -207,12 +191,6 @@ def mean_while_alive(units: Float64Array) -> Float64Array:
     return np.asarray(decaying_mean(units, _SLOW) / (1 + ended), np.float64)
 
 
-def _weighted_mean(units: Float64Array, weights: Float64Array) -> Float64Array:
-    since_launch = np.arange(units.shape[1]) >= find_launch_weeks(units)[:, None]
-    by_series = since_launch * weights
-    return np.asarray((units * by_series).sum(axis=1) / by_series.sum(axis=1), np.float64)
-
-
 def predict_theta(units: Float64Array, steps: Sequence[int]) -> Float64Array:
     """Return N × steps: a smoothed level with half the slope of the straight line, at least 0."""
     n_weeks, alpha = units.shape[1], _THETA_SMOOTHING
@@ -233,6 +211,23 @@ def predict_damped_trend(units: Float64Array, steps: Sequence[int]) -> Float64Ar
         level = new_level
     reach = np.array([sum(_DAMPING**k for k in range(1, step + 1)) for step in steps])
     return np.asarray(np.maximum(level[:, None] + trend[:, None] * reach, 0.0))
+
+
+def repeat_cycle(units: Float64Array, steps: Sequence[int]) -> Float64Array:
+    """Return N × steps: the mean of the weeks four, eight and twelve weeks before each.
+
+    Subscriptions come every four weeks and deals every second one. Weeks ahead repeat the last
+    cycle; with fewer weeks there are fewer cycles.
+
+    >>> repeat_cycle(np.array([[9.0, 1, 2, 3, 5, 1, 2, 3]]), [1, 2, 5]).tolist()
+    [[7.0, 1.0, 7.0]]
+    """
+    n_weeks = units.shape[1]
+    n_cycles = min(max(n_weeks // MONTH, 1), _CYCLES)
+    period = min(MONTH, n_weeks)
+    recent = units[:, n_weeks - n_cycles * period :]
+    cycle = recent.reshape(len(units), n_cycles, period).mean(axis=1)
+    return np.asarray(cycle[:, [(step - 1) % period for step in steps]])
 
 
 def estimate_season(
@@ -266,6 +261,7 @@ SIMPLE = (
     *_LEVELS,
     "Theta",
     "damped trend",
+    "cycle of 4 weeks",
     "seasonal naive",
     "seasonal profile",
     planned_baseline.NAME,

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import numpy as np
 
-from features.contracts.arrays import Float64Array, Int64Array
+from features.contracts.arrays import BoolArray, Float64Array, Int64Array
 from features.contracts.pricing import EvidenceGrade
 from features.contracts.seeds import generator
 from models.pricing.response.elasticity import ElasticityModel, predict_log_units
@@ -33,8 +33,10 @@ ALONE = "R2 of held-out price changes, prices alone"
 _N_DRAWS = 1000
 _SALES_LEVELS = (0.0, 1.0, 3.0, 10.0, np.inf)  # mean units a week
 _LEVEL = 0.05  # of the test whether ours is worse than the strongest baseline
+_MOSTLY_PROMOTIONS = (
+    "held-out price changes are mostly promotions; suggestions rely on the regular response"
+)
 _NOTES = (
-    "held-out price changes are mostly promotions; suggestions rely on the regular response",
     "prices are those of the price list where it agrees with what was paid, else what was paid",
     "ours knows the promotion calendar, as does empirical Bayes with promotions",
     "no slope is clipped; items whose slope is not clearly below 0 have grade D and no suggestion",
@@ -47,6 +49,7 @@ class HeldOutChanges:
 
     n_series      number of evaluated series
     series        index of each change's series among them
+    announced     whether a reduction was announced in one of both weeks
     reach         (K, n) change of the reach of each kind of promotion
     by_price      change of log units predicted from the price alone
     by_all        the same with promotions, which are planned, and the prices of the family
@@ -56,9 +59,15 @@ class HeldOutChanges:
     series: Int64Array
     price: Float64Array
     units: Float64Array
+    announced: BoolArray
     reach: Float64Array
     by_price: Float64Array
     by_all: Float64Array
+
+    @property
+    def are_mostly_promotions(self) -> bool:
+        """Whether most of the changes begin or end an announced reduction."""
+        return bool(self.announced.mean() > 0.5) if len(self.announced) else False
 
 
 def collect_held_out_changes(
@@ -75,6 +84,7 @@ def collect_held_out_changes(
         series=np.nonzero(held_out)[0],
         price=changes.price[held_out],
         units=changes.units[held_out],
+        announced=((panel.announced[:, 1:] > 0) | (panel.announced[:, :-1] > 0))[held_out],
         reach=np.diff(panel.reach, axis=2)[:, held_out],
         by_price=np.diff(by_price, axis=1)[held_out],
         by_all=np.diff(by_all, axis=1)[held_out],
@@ -114,7 +124,7 @@ def evaluate_predictions(
         comparisons=(by_all, by_price),
         failed_bars=_find_failed_bars(by_all, by_price),
         metrics=metrics,
-        notes=_NOTES,
+        notes=(_MOSTLY_PROMOTIONS, *_NOTES) if changes.are_mostly_promotions else _NOTES,
         figures={"price_response": plots.plot_predicted_changes(changes.by_all, changes.units)},
     )
 

@@ -47,6 +47,10 @@ _NOT_LEARNT = (
     f"of past prices here predict later changes no better than none; {_MEANWHILE}"
 )
 _BEHIND = (
+    "what serves: the learnt responses all the same; how uncertain they are is part of every "
+    "suggestion"
+)
+_BEHIND_BY_PROMOTIONS = (
     "what serves: the learnt responses all the same, since the baselines take what promotions do "
     "for the response to regular prices"
 )
@@ -131,7 +135,8 @@ def train(
     at_cut, learnt = fitted.model, panel
     if not evaluation.passed:
         is_learnt = evaluation.comparisons[0].ours > 0
-        serving = _BEHIND if is_learnt else _NOT_LEARNT
+        behind = _BEHIND_BY_PROMOTIONS if changes.are_mostly_promotions else _BEHIND
+        serving = behind if is_learnt else _NOT_LEARNT
         notes = (*evaluation.notes, *evaluation.failed_bars, serving)
         evaluation = replace(evaluation, failed_bars=(), notes=notes)
         if not is_learnt:

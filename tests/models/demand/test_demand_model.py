@@ -183,6 +183,22 @@ def test_sold_out_weeks_are_not_low_demand() -> None:
     assert filled[1].tolist() == [4, 6, 0, 5, 0]
 
 
+def test_weeks_before_a_zone_opened_are_none_without_sales() -> None:
+    """The south opened 10 weeks ago; its items sell 6 a week, as do those of the north."""
+    plain = make_panel(n_series=80, n_known=60)
+    units = np.random.default_rng(2).poisson(6.0, (80, 60)).astype(np.float32)
+    units[plain.zones == "south", :50] = 0
+    panel = replace(plain, units=units, kinds=(), reach=plain.reach[:0])
+    past = summarize_history(panel, 60)
+    for zone in ("north", "south"):
+        of_zone = panel.zones == zone
+        assert past.base[of_zone].mean() == pytest.approx(6, rel=0.05)
+        for name in ("mean_26", "decayed_0.1"):
+            assert past.columns[name][of_zone].mean() == pytest.approx(1, rel=0.05)
+    forecast = fit_trees(panel, CONFIG, 5).predict(panel, range(1, 9))[:, :, TREES]
+    assert forecast[panel.zones == "south"].mean() == pytest.approx(6, rel=0.1)
+
+
 def test_simple_methods_serve_where_no_week_was_in_stock() -> None:
     panel = replace(
         make_panel(n_series=12, n_known=30), in_stock=np.full((12, 30), 0.2, np.float32)

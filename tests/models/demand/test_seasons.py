@@ -123,7 +123,8 @@ def test_every_method_foresees_a_peak_that_came_back(seed: int) -> None:
     level = panel.units[:, -8:].mean()
     means = predict_simple(panel, AHEAD).mean(axis=0)
     peak = means[4:7] / level  # weeks 134 to 136, the middle of the five
-    names = [name for name in SIMPLE if name != "seasonal naive"]
+    own_time = "seasonal naive", "cycle of 4 weeks"  # they repeat weeks of their own choice
+    names = [name for name in SIMPLE if name not in own_time]
     for name in names:
         # 5 with a strength of .85 of the logarithm is 3.9, and a method's own level of a zone that
         # wanders lies within a fifth of the mean of 8 weeks.

@@ -8,17 +8,16 @@ from models.demand.censoring import (
     find_censored_weeks,
     measure_activity,
 )
+from models.demand.launches import decaying_mean, find_launch_weeks, mean_since_launch
 from models.demand.model import predict_without_learner
 from models.demand.simple_methods import (
     SIMPLE,
-    decaying_mean,
     estimate_season,
-    find_launch_weeks,
     lower_spikes,
-    mean_since_launch,
     predict_damped_trend,
     predict_simple,
     predict_theta,
+    repeat_cycle,
 )
 from tests.shops.demand_panels import make_panel
 
@@ -116,3 +115,14 @@ def test_a_slow_shop_has_weeks_without_a_sale() -> None:
     units = np.zeros((2, 12), np.float32)
     units[:, ::2] = 1
     assert not find_censored_weeks(replace(panel, units=units)).any()
+
+
+def test_a_box_that_comes_every_four_weeks_comes_again() -> None:
+    """Subscribers of one week of four, and deals of every second week."""
+    box, deal = np.tile([40.0, 2, 2, 2], 15), np.tile([8.0, 3], 30)
+    cycle = repeat_cycle(np.stack([box, deal]), [1, 2, 3, 4, 5, 13])
+    assert cycle.tolist() == [[40, 2, 2, 2, 40, 40], [8, 3, 8, 3, 8, 8]]
+    panel = make_panel(n_series=2, n_known=60)
+    panel = replace(panel, units=np.stack([box, deal]).astype(np.float32))
+    means = predict_simple(panel, [1, 2])[:, :, SIMPLE.index("cycle of 4 weeks")]
+    assert means == pytest.approx(np.array([[40.0, 2], [8, 3]]), rel=0.15)

@@ -68,6 +68,21 @@ def test_the_evaluation_stands_beside_its_baselines(settings: Settings) -> None:
     assert any("promotions" in note for note in evaluation.notes)
 
 
+@pytest.mark.parametrize("announced", [True, False])
+def test_price_changes_are_called_promotions_where_they_are(
+    settings: Settings, announced: bool
+) -> None:
+    facts = sell_tea_and_milk()
+    events = facts.read("events").to_pyarrow().to_pylist()
+    for event in events:
+        event["list_price_minor"] = 500.0 if announced else event["unit_price_minor"]
+    shop = FewFacts(
+        {"events": make_table("events", events), "items": facts.read("items").to_pyarrow()}
+    )
+    evaluation = evaluate(shop, settings, CONFIGURED, until=None, progress=quiet)
+    assert any("mostly promotions" in note for note in evaluation.notes) == announced
+
+
 def test_the_judged_weeks_are_not_fitted_on(settings: Settings) -> None:
     facts = sell_tea_and_milk()
     events = facts.read("events").to_pyarrow().to_pylist()
