@@ -17,6 +17,7 @@ Policy = Literal[
     "champion",
     "ranker",
     "ease",
+    "baseline",
     "buy_again",
     "association",
     "sequence",

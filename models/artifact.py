@@ -22,17 +22,19 @@ def write_meta(folder: Path, kind: str, meta: Mapping[str, object]) -> None:
     (folder / _META).write_text(text + "\n", encoding="utf-8")
 
 
-def read_meta(folder: Path, kind: str) -> dict[str, Any]:
-    """Read `model.json`. Raises BadInput for a folder without it, or with another kind of model."""
+def read_meta(folder: Path, *kinds: str) -> dict[str, Any]:
+    """Read `model.json`. Raises BadInput for a folder without it, or with a model of none of
+    `kinds`."""
     try:
         meta: dict[str, Any] = json.loads((folder / _META).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(
             "no model here", where=str(folder), hint="Train one: shopwright train all"
         ) from error
-    if meta.get("kind") != kind:
+    if meta.get("kind") not in kinds:
+        expected = " or ".join(map(repr, kinds))
         raise BadInput(
-            f"a {meta.get('kind')!r} model where {kind!r} was expected", where=str(folder)
+            f"a {meta.get('kind')!r} model where {expected} was expected", where=str(folder)
         )
     return meta
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
@@ -15,6 +16,8 @@ from models.retrieval.association import Association
 from models.retrieval.buy_again import BuyAgain
 from models.retrieval.ease import Ease
 from models.retrieval.item_knn import ItemKnn
+from models.retrieval.purchase_method import PurchaseMethod
+from models.retrieval.purchase_methods import load_purchase_method
 from models.retrieval.visit_sources import VisitSources
 
 KIND = "recommendations"
@@ -22,12 +25,14 @@ KIND = "recommendations"
 DEFAULT_QUERY_WEIGHT = 8.0
 
 # "ranker" learns from candidates of all sources; "ease" is EASE alone with popularity behind it;
+# "baseline" is the baseline that was measurably better than these;
 # "buy_again" is decayed frequency with popularity behind it; "association" is the rules between
 # items alone; "sequence" learns from the order of purchases; "popular" is one list for everybody;
 # the others are sources of a visit.
 Policy = Literal[
     "ranker",
     "ease",
+    "baseline",
     "buy_again",
     "association",
     "sequence",
@@ -109,6 +114,7 @@ class RecommendationModel:
     visits_of_buyers   whether what somebody who has bought looks at next is ranked by their visit,
                        as that of a stranger, and not by their purchases
     sequence_sources   propose what is bought next; None: the same things are bought again
+    baselines          per task, the baseline that ranks it where its policy is "baseline"
     query_weight       what a full match of a query adds to a score, in the rankers' unit (log odds
                        that the visitor prefers the item)
     """
@@ -125,6 +131,7 @@ class RecommendationModel:
     visit_timezone: str | None = None
     visits_of_buyers: bool = False
     sequence_sources: VisitSources | None = None
+    baselines: Mapping[RankingTask, PurchaseMethod] = field(default_factory=dict)
     query_weight: float = DEFAULT_QUERY_WEIGHT
 
     @property
@@ -168,6 +175,8 @@ class RecommendationModel:
             self.visit_sources.save(folder / "visit_sources")
         if self.sequence_sources is not None:
             self.sequence_sources.save(folder / "sequence_sources")
+        for task, baseline in self.baselines.items():
+            baseline.save(folder / f"baseline_{task}")
         for task, ranker in self.rankers.items():
             ranker.save(folder / f"ranker_{task}.txt")
 
@@ -213,6 +222,11 @@ class RecommendationModel:
             visit_timezone=meta.get("visit_timezone"),  # none in older models
             visits_of_buyers=meta.get("visits_of_buyers", False),
             sequence_sources=_load_sources(folder / "sequence_sources"),
+            baselines={
+                task: load_purchase_method(folder / f"baseline_{task}")
+                for task in TASKS
+                if (folder / f"baseline_{task}").exists()
+            },
             query_weight=meta.get("query_weight", DEFAULT_QUERY_WEIGHT),
         )
 

@@ -19,6 +19,7 @@ from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.compiled.factor_fold_in import fold_in_user
 from models.retrieval.interactions import Interactions, select_items_by_buyers
 from models.retrieval.nearest import Nearest
+from models.retrieval.purchase_method import KnownPurchases, raise_above_zero
 
 KIND = "als"
 
@@ -76,6 +77,10 @@ class Als:
     def score(self, rows: Int64Array) -> Float32Array:
         """Return the scores of all items (n_items,) for a user who bought the items at `rows`."""
         return np.asarray(self.factors @ self.fold_in(rows))
+
+    def score_purchases(self, purchases: KnownPurchases) -> Float32Array:
+        """Return the scores (n_items,) of all items, above 0."""
+        return raise_above_zero(self.score(purchases.rows))
 
     def save(self, folder: Path) -> None:
         """Write `model.json`, `factors.npz`, and `nearest.faiss` where there are many items."""

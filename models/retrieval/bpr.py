@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from implicit.cpu.bpr import BayesianPersonalizedRanking
 
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.retrieval.interactions import Interactions, select_items_by_buyers
+from models.retrieval.purchase_method import KnownPurchases, raise_above_zero
 
 KIND = "bpr"
 
@@ -61,6 +61,10 @@ class Bpr:
         user = np.linalg.solve(ridge, bought.sum(0))
         return np.asarray(own @ user + self.factors[:, -1], np.float32)
 
+    def score_purchases(self, purchases: KnownPurchases) -> Float32Array:
+        """Return the scores (n_items,) of all items, above 0."""
+        return raise_above_zero(self.score(purchases.rows))
+
     def save(self, folder: Path) -> None:
         """Write `model.json` and `factors.npz`."""
         write_meta(folder, KIND, {"fold_in_l2": self._l2})
@@ -87,6 +91,8 @@ class BprFit:
 def fit_bpr(interactions: Interactions, config: BprConfig, *, seed: int) -> BprFit:
     """Fit on one thread: several would write to shared factors in an order that no seed
     decides."""
+    from implicit.cpu.bpr import BayesianPersonalizedRanking  # a server fits nothing
+
     matrix = interactions.binarise()
     fitted_items = select_items_by_buyers(matrix, config.min_buyers)
     model = BayesianPersonalizedRanking(

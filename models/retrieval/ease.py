@@ -20,6 +20,7 @@ from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
 from models.artifact import read_arrays, read_meta, write_arrays, write_meta
 from models.compiled.sparse_sums import add_rows, add_rows_in_pairs
 from models.retrieval.interactions import Interactions, Weighting, weigh_orders
+from models.retrieval.purchase_method import KnownPurchases
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +76,11 @@ class Ease:
         """
         add = add_rows_in_pairs if len(values) == 2 else add_rows
         return add(rows, values, self.weights.indptr, self._columns, self.weights.data)
+
+    def score_purchases(self, purchases: KnownPurchases) -> Float32Array:
+        """Return the scores (n_items,) of all items."""
+        (scores,) = self.score(purchases.rows, self.weigh(purchases.n_orders)[None])
+        return np.asarray(scores)
 
     def save(self, folder: Path) -> None:
         """Write `model.json` and `weights.npz`."""

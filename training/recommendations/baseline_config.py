@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from features.contracts.calendar import DECAY_PER_WEEK
 from models.ranking.model import RankingTask
 from models.retrieval.als import AlsConfig
+from models.retrieval.bm25_knn import Bm25KnnConfig
 from models.retrieval.bpr import BprConfig
 from models.retrieval.ease import EaseConfig
 from models.retrieval.interactions import Weighting
-from training.recommendations.tifu_knn import TifuKnnConfig
+from models.retrieval.tifu_knn import TifuKnnConfig
 
 
 @dataclass(frozen=True)
@@ -18,19 +19,6 @@ class BuyAgainRuleConfig:
     """The decay of an order's weight."""
 
     decay_per_week: float = DECAY_PER_WEEK
-
-
-@dataclass(frozen=True)
-class Bm25KnnConfig:
-    """Item-kNN on orders weighted by BM25; an item is its own neighbour too.
-
-    k1, b   how fast the weight of more orders saturates, and how much a long history is divided
-    """
-
-    n_neighbors: int = 100
-    k1: float = 1.2
-    b: float = 0.75
-    weighting: Weighting = "orders"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight
 
 from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.calendar import DECAY_PER_WEEK
@@ -15,18 +14,19 @@ from models.compiled.top_items import top_positions
 from models.ranking.model import RankingTask
 from models.ranking.scorers.buy_again_rule import score_by_buy_again_rule
 from models.retrieval.als import AlsConfig, fit_als
+from models.retrieval.bm25_knn import Bm25KnnConfig, fit_bm25_knn
 from models.retrieval.bpr import BprConfig, fit_bpr
 from models.retrieval.ease import fit_ease
 from models.retrieval.interactions import Interactions, find_positions
+from models.retrieval.tifu_knn import TifuKnnConfig
 from training.recommendations.baseline_config import (
-    Bm25KnnConfig,
     BuyAgainRuleConfig,
     EaseBaselineConfig,
     TaskBaselines,
 )
 from training.recommendations.evaluation_input import EvaluationInput
 from training.recommendations.purchases import Purchases
-from training.recommendations.tifu_knn import TifuKnn, TifuKnnConfig
+from training.recommendations.tifu_baseline import TifuKnn
 
 POPULARITY = "recent popularity"
 BUY_AGAIN = "buy again"
@@ -204,14 +204,7 @@ def _fit_buy_again(data: BaselineData, config: BuyAgainRuleConfig) -> Score:
 
 
 def _fit_item_knn(interactions: Interactions, config: Bm25KnnConfig) -> Score:
-    """Fit implicit's item-kNN on BM25 weights.
-
-    Robertson and Walker, Some simple effective approximations to the 2-Poisson model, SIGIR 1994.
-    """
-    orders = interactions.matrix.T.astype(np.float64)  # (items, users)
-    model = ItemItemRecommender(K=config.n_neighbors)
-    model.fit(bm25_weight(orders, config.k1, config.b).T.tocsr(), show_progress=False)
-    similarity = model.similarity.tocsr().astype(np.float32)
+    similarity = fit_bm25_knn(interactions, config).similarity
     weights = interactions.weigh(config.weighting)
     return lambda rows: np.asarray((weights[rows] @ similarity).toarray(), np.float32)
 

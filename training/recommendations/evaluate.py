@@ -40,6 +40,7 @@ DEPTHS = (1, 2, 3, 5, 10, 20)
 SIGNIFICANCE_LEVEL = 0.05
 PRIMARY = "NDCG@10 all items"
 UserSlates = dict[str, list[str]]  # item ids by user, best first
+_NO_POLICIES: Mapping[RankingTask, Policy] = {}
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,14 @@ def evaluate_model(
     data: EvaluationInput,
     progress: Callable[[str], None],
     baselines: BaselineSlates | None = None,
+    chosen: Mapping[RankingTask, Policy] = _NO_POLICIES,
 ) -> tuple[RecommendationModel, Evaluation]:
     """Return the model with the policies that won, and the evaluation.
 
     baselines   their slates of SLATE_LENGTH, where they are already made
+    chosen      the policies of tasks for which they are chosen before
     """
-    return _ModelEvaluator(data, progress, baselines).evaluate()
+    return _ModelEvaluator(data, progress, baselines, chosen).evaluate()
 
 
 class _ModelEvaluator:
@@ -79,8 +82,9 @@ class _ModelEvaluator:
         data: EvaluationInput,
         progress: Callable[[str], None],
         baselines: BaselineSlates | None,
+        chosen: Mapping[RankingTask, Policy],
     ) -> None:
-        self._data, self._progress = data, progress
+        self._data, self._progress, self._chosen = data, progress, chosen
         # Two placements of its own, so that a shop's placements do not change what is measured.
         placements = {"all": Placement("all"), "new": Placement("new", exclude_purchased=True)}
         self._recommender = Recommender(data.model, data.items, placements)
@@ -127,7 +131,10 @@ class _ModelEvaluator:
         return data.model.with_policies(policies), evaluation
 
     def _choose_learnt(self, task: RankingTask) -> tuple[Policy, UserSlates]:
-        """Return the policy of the highest NDCG of those that learn, and its slates."""
+        """Return the policy of the highest NDCG of those that learn, or the one that is chosen,
+        and its slates."""
+        if task in self._chosen:
+            return self._chosen[task], self._make_slates(task, self._chosen[task])
         learnt: tuple[Policy, ...] = ("ranker", "ease")
         slates = {policy: self._make_slates(task, policy) for policy in learnt}
         if self._data.model.sequence_sources is not None:
@@ -149,7 +156,8 @@ class _ModelEvaluator:
         tables = self._make_tables(task, methods)
         scores = methods.ndcg_by_user(K)
         means = {name: float(scores[name].mean()) for name in self._baselines[task]}
-        simple_wins = task == "all" and scores[OURS].mean() < means[BUY_AGAIN_RULE]
+        may_win = task == "all" and task not in self._chosen
+        simple_wins = may_win and scores[OURS].mean() < means[BUY_AGAIN_RULE]
         policy: Policy = "buy_again" if simple_wins else learnt
         comparison = _make_comparison(task, scores, means, tables[0])
         metrics = _collect_metrics(task, methods, comparison.intervals[OURS])

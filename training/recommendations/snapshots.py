@@ -88,6 +88,13 @@ class TrainingContext:
         other._known = self._known
         return other
 
+    def branch(self) -> TrainingContext:
+        """Return a context that begins with all that is computed here and frees it by itself."""
+        other = TrainingContext(self.facts, self.settings, self.config, self.progress)
+        other._snapshots, other._known = dict(self._snapshots), dict(self._known)
+        other._results = {cut: dict(results) for cut, results in self._results.items()}
+        return other
+
     def read_known(self, cut: datetime) -> Known:
         """Return the users and items at `cut`, which the first call reads."""
         if cut not in self._known:

@@ -17,6 +17,11 @@ from features.facts.facts import Facts
 from models.ranking.model import Policy, RankingTask, RecommendationModel
 from models.retrieval.item_knn import fit_item_knn
 from training.non_inferiority import UnitValues
+from training.recommendations.baseline_choice import (
+    EvaluatedChoice,
+    attach_baselines,
+    evaluate_and_choose,
+)
 from training.recommendations.carts import (
     ASSOCIATION,
     CartMetrics,
@@ -88,7 +93,7 @@ def _train_on_purchases(
     try:
         _require_history(context, window)
         context, ease_choices = use_chosen_ease(context, window.cut)
-        evaluated, evaluation = _fit_and_evaluate(context, window)
+        evaluated, evaluation, chosen = _fit_and_evaluate(context, window)
         evaluation = replace(evaluation, choices={**evaluation.choices, **ease_choices})
     except TooLittleData as error:
         return train_without_rankers(context, end, error, refit=refit)
@@ -97,6 +102,7 @@ def _train_on_purchases(
         return Trained(evaluation, evaluated, evaluated, evaluation.cut, measure)
     context.progress("refitting on all data")
     served = fit_model(context, end).with_policies(evaluated.policies)
+    served = attach_baselines(context, end, served, chosen)
     return Trained(evaluation, evaluated, served, end, measure)
 
 
@@ -211,9 +217,7 @@ def _evaluate_leave_one_out(
     )
 
 
-def _fit_and_evaluate(
-    context: TrainingContext, window: Window
-) -> tuple[RecommendationModel, Evaluation]:
+def _fit_and_evaluate(context: TrainingContext, window: Window) -> EvaluatedChoice:
     """Fit at the cut of `window`, and evaluate on the purchases after it."""
     model = fit_model(context, window.cut)
     snapshot = context.snapshot(window.cut)
@@ -224,7 +228,7 @@ def _fit_and_evaluate(
             hint="Import more history, or choose another --until",
         )
     data = make_evaluation_input(context, snapshot, model, relevant)
-    model, evaluation = evaluate_model(data, context.progress)
+    model, evaluation, chosen = evaluate_and_choose(context, window, data)
     model, evaluation = evaluate_cart_ranker(context, window, model, evaluation)
     described = {
         "protocol": TIME_SPLIT,
@@ -234,9 +238,9 @@ def _fit_and_evaluate(
     evaluation = replace(
         evaluation,
         data=described | _count_data(snapshot, relevant),
-        choices=_describe_targets(context, window.cut),
+        choices={**evaluation.choices, **_describe_targets(context, window.cut)},
     )
-    return model, evaluation
+    return EvaluatedChoice(model, evaluation, chosen)
 
 
 def _require_history(context: TrainingContext, window: Window) -> None:

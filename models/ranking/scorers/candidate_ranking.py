@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.contracts.arrays import Int64Array
+from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.recommendations import Reason
 from models.ranking.catalogue import Catalogue
 from models.ranking.columns import make_columns
 from models.ranking.model import Policy, RankingTask, RecommendationModel
 from models.ranking.reasons import Reasons
 from models.ranking.scored_items import ScoredItems
+from models.ranking.scorers.bound_method import BoundMethod
 from models.ranking.scorers.buy_again_rule import score_by_buy_again_rule
 from models.ranking.scorers.scorer import ScoringRequest
 from models.ranking.visitor import Visitor
@@ -21,6 +22,9 @@ class CandidateRanking:
 
     def __init__(self, model: RecommendationModel, catalogue: Catalogue, reasons: Reasons) -> None:
         self._model, self._catalogue, self._reasons = model, catalogue, reasons
+        self._baselines = {
+            task: BoundMethod(method, catalogue) for task, method in model.baselines.items()
+        }
 
     def score(
         self,
@@ -38,6 +42,9 @@ class CandidateRanking:
         """
         visitor = request.visitor
         policy = self.choose_policy(request, task)
+        values = self.score_by_baseline(request, task)
+        if values is not None:
+            return self.rank_by_baseline(visitor, values, positions)
         if policy == "ease":
             return self._score_by_ease(visitor, positions)
         if policy == "buy_again":
@@ -66,6 +73,27 @@ class CandidateRanking:
     def choose_policy(self, request: ScoringRequest, task: RankingTask) -> Policy:
         """Return the policy of the request, else the one that won."""
         return request.policy or self._model.policies[task]
+
+    def score_by_baseline(self, request: ScoringRequest, task: RankingTask) -> Float32Array | None:
+        """Return the scores (n_items,) of the task's baseline, 0 where it has none.
+
+        None where another policy ranks, or where the baseline knows nothing that was bought.
+        """
+        baseline = self._baselines.get(task)
+        if baseline is None or self.choose_policy(request, task) != "baseline":
+            return None
+        return baseline.score(request.visitor.history)
+
+    def rank_by_baseline(
+        self, visitor: Visitor, values: Float32Array, positions: Int64Array
+    ) -> ScoredItems:
+        """Rank by the scores; items without one follow by popularity."""
+        scores = values[positions].astype(np.float64)
+        reasons = self._catalogue.general_reasons(positions)
+        reasons[scores > 0] = Reason.SIMILAR
+        reasons[np.isin(positions, visitor.bought)] = Reason.BUY_AGAIN
+        behind = self._catalogue.popularity[positions] - self._catalogue.popularity.max(initial=0)
+        return ScoredItems(positions, np.where(scores > 0, scores, behind), reasons)
 
     def _score_by_ease(self, visitor: Visitor, positions: Int64Array) -> ScoredItems:
         """Score by EASE; items without a score above 0 follow by popularity."""

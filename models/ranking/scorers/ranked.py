@@ -41,17 +41,25 @@ class RankedScorer:
     def score(self, request: ScoringRequest) -> ScoredItems:
         """Score the visitor's candidates, and items of the categories that the visit is about."""
         query, visitor = request.query, request.visitor
-        if not visitor.is_known:
+        values = self._ranking.score_by_baseline(request, self._task)
+        if values is None and not visitor.is_known:
             return ScoredItems.empty()
         if self._ranking.choose_policy(request, self._task) == "sequence" and self._sequences:
             return self._sequences.score(request)
         config = self._configs[query.placement]
-        candidates = self._source.find_candidates(visitor, self._task, config)
+        if values is None:
+            candidates = self._source.find_candidates(visitor, self._task, config)
+        else:  # a baseline ranks the whole catalogue
+            candidates = np.flatnonzero(values > 0)
+            if self._task == "new":
+                candidates = np.setdiff1d(candidates, visitor.bought)
         if request.focus is not None:
             selected = request.focus.copy()
             if self._task == "new":
                 selected[visitor.bought] = False
             focused = self._catalogue.find_best_sellers(selected, N_FOCUS_CANDIDATES)
             candidates = np.union1d(candidates, focused)
+        if values is not None:
+            return self._ranking.rank_by_baseline(visitor, values, candidates)
         n_in_full = max(_MIN_IN_FULL, 3 * query.count)
         return self._ranking.score(request, candidates, self._task, n_in_full=n_in_full)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ import pytest
 from scipy import sparse
 
 from features.contracts.errors import BadInput
+from features.contracts.histories import UserHistory
 from models.compiled.top_items import top_positions
 from models.retrieval.als import Als, AlsConfig, fit_als
 from models.retrieval.association import Association, AssociationConfig, fit_association
+from models.retrieval.bm25_knn import Bm25Knn, Bm25KnnConfig, fit_bm25_knn
 from models.retrieval.bpr import Bpr, BprConfig, fit_bpr
 from models.retrieval.ease import Ease, EaseConfig, fit_ease
 from models.retrieval.interactions import Interactions
 from models.retrieval.item_knn import ItemKnn, ItemKnnConfig, fit_item_knn
 from models.retrieval.local_ease import LocalEaseConfig, fit_local_ease
+from models.retrieval.purchase_method import KnownPurchases
+from models.retrieval.purchase_methods import load_purchase_method
+from models.retrieval.tifu_knn import TifuKnn, TifuKnnConfig, fit_tifu_knn
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,32 @@ class Case:
     kind: type[Any]
     fit: Callable[[Interactions], Any]
     score: Callable[[Any, np.ndarray], np.ndarray]
+
+
+def buy_once(rows: np.ndarray) -> KnownPurchases:
+    """Return one order of each of the items at `rows`, made just now."""
+    ones, ages = np.ones(len(rows), np.float32), np.zeros(len(rows))
+    return KnownPurchases(rows.astype(np.int64), ones, ones, ages, ages)
+
+
+def make_histories(interactions: Interactions) -> dict[str, UserHistory]:
+    """Return the histories of users who made every order just now."""
+    now = datetime(2024, 5, 6, tzinfo=UTC)
+    histories = {}
+    for user_id, row in zip(interactions.user_ids, interactions.matrix.toarray(), strict=True):
+        bought, n_orders = interactions.item_ids[row > 0], row[row > 0]
+        at = np.full(len(bought), int(now.timestamp()))
+        unknown = UserHistory.unknown(now)
+        histories[user_id] = replace(
+            unknown,
+            user_id=user_id,
+            item_ids=bought,
+            n_orders=n_orders,
+            decayed_frequency=n_orders,
+            first_at=at,
+            last_at=at,
+        )
+    return histories
 
 
 CASES = {
@@ -59,6 +91,16 @@ CASES = {
         ItemKnn,
         lambda i: fit_item_knn(i.item_ids, i.binarise(), ItemKnnConfig(min_baskets=1)),
         lambda m, rows: m.score(rows),
+    ),
+    "bm25_knn": Case(
+        Bm25Knn,
+        lambda i: fit_bm25_knn(i, Bm25KnnConfig()),
+        lambda m, rows: m.score_purchases(buy_once(rows)),
+    ),
+    "tifu_knn": Case(
+        TifuKnn,
+        lambda i: fit_tifu_knn(i, make_histories(i), TifuKnnConfig(n_neighbors=10)),
+        lambda m, rows: m.score_purchases(buy_once(rows)),
     ),
     "association": Case(
         Association,
@@ -129,3 +171,25 @@ def test_two_users_and_two_items_are_enough(case: Case) -> None:
     ids = np.array(["a", "b"], object)
     tiny = Interactions(ids, ids, sparse.csr_matrix(np.array([[1, 1], [1, 0]], np.float32)))
     assert np.isfinite(case.score(case.fit(tiny), np.array([0]))).all()
+
+
+@pytest.mark.parametrize("name", ["als", "bm25_knn", "bpr", "ease", "tifu_knn"])
+def test_what_ranks_by_purchases_is_loaded_by_its_kind(
+    name: str, shop: Interactions, tmp_path: Path
+) -> None:
+    method = CASES[name].fit(shop)
+    method.save(tmp_path)
+    loaded = load_purchase_method(tmp_path)
+    assert type(loaded) is CASES[name].kind
+    purchases = buy_once(np.array([0, 2]))
+    scores = loaded.score_purchases(purchases)
+    assert scores.tolist() == method.score_purchases(purchases).tolist()
+    assert scores[[4, 6, 8, 10]].mean() > scores[1::2].mean()
+
+
+def test_what_does_not_rank_by_purchases_is_no_such_method(
+    shop: Interactions, tmp_path: Path
+) -> None:
+    CASES["association"].fit(shop).save(tmp_path)
+    with pytest.raises(BadInput, match="'als' or 'bm25_knn' or 'bpr' or 'ease' or 'tifu_knn' was"):
+        load_purchase_method(tmp_path)

@@ -4,7 +4,6 @@ protocols, every method."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from tests.shops.forty_shoppers import (
     make_purchases,
     write_shop,
 )
+from training.recommendations import baseline_choice
 from training.recommendations import evaluate as recommendation_evaluation
 from training.recommendations import task as recommendations
 from training.recommendations.evaluation_input import EvaluationInput, Slates
@@ -41,11 +41,12 @@ def record_inputs(monkeypatch: pytest.MonkeyPatch) -> list[EvaluationInput]:
     inputs: list[EvaluationInput] = []
     evaluate_unchanged = recommendations.evaluate_model
 
-    def evaluate_model(data: EvaluationInput, progress: Callable[[str], None]) -> Any:
+    def evaluate_model(data: EvaluationInput, *others: Any) -> Any:
         inputs.append(data)
-        return evaluate_unchanged(data, progress)
+        return evaluate_unchanged(data, *others)
 
-    monkeypatch.setattr(recommendations, "evaluate_model", evaluate_model)
+    for module in (recommendations, baseline_choice):
+        monkeypatch.setattr(module, "evaluate_model", evaluate_model)
     return inputs
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from models.retrieval.tifu_knn import TifuKnnConfig
 from training.recommendations.purchases import Purchases
-from training.recommendations.tifu_knn import TifuKnn, TifuKnnConfig
+from training.recommendations.tifu_baseline import TifuKnn
 
 # Three users, three items. Users 0 and 1 point nearly the same way, user 2 another.
 VECTORS = sparse.csr_matrix(

@@ -1,31 +1,15 @@
-"""TIFU-kNN: what a user bought, decayed, mixed with what the nearest users bought.
+"""TIFU-kNN as a baseline, for the users that it is fitted on: nobody is their own neighbour.
 
-Hu, He, Gao and Zhang, Modeling Personalized Item Frequency Information for Next-basket
-Recommendation, SIGIR 2020. Here the weights decay by week instead of by basket and by group of
-baskets, and the nearest users are those of the highest cosine: their vectors then need no common
-length.
+The one that serves, of any user's purchases, is models/retrieval/tifu_knn.py.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Int64Array
-
-
-@dataclass(frozen=True)
-class TifuKnnConfig:
-    """The weights of a user's own purchases and of the neighbours'.
-
-    own_weight   share of the user's own vector; the mean of the neighbours' has the rest
-    """
-
-    decay_per_week: float = 0.96
-    n_neighbors: int = 100
-    own_weight: float = 0.8
+from models.retrieval.tifu_knn import TifuKnnConfig
 
 
 class TifuKnn:
