@@ -139,7 +139,11 @@ def test_every_scope_is_documented_and_opens_a_route() -> None:
     source = "\n".join(
         path.read_text(encoding="utf-8") for path in (ROOT / "serving").rglob("*.py")
     )
-    asked = set(re.findall(r"(?:require|check_scope|identify)\([^)]*?\"([a-z.]+)\"", source))
+    asked = set(
+        re.findall(
+            r"(?:require|require_everywhere|check_scope|identify)\([^)]*?\"([a-z.]+)\"", source
+        )
+    )
     assert {scope for scope in SCOPES if scope not in asked} == set()
     for scope in SCOPES:
         assert f"`{scope}`" in TEXT
