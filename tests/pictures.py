@@ -13,7 +13,6 @@ import argparse
 import re
 import tempfile
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,14 +24,7 @@ from features.contracts.clock import SystemClock
 from features.database import engine as open_engine
 from serving.access import Area, Grant
 from serving.people.service import NewPerson, PeopleService
-from tests.shops.console_shop import (
-    PASSWORD,
-    ConsoleShop,
-    choose_options,
-    open_browser,
-    sign_in,
-)
-from tests.shops.experiment_units import Arm, add_units
+from tests.shops.console_shop import PASSWORD, ConsoleShop, open_browser, sign_in
 from tests.shops.people import QUICK
 from tests.shops.shop_process import ShopProcess
 from tests.shops.storefront import open_storefront_page, visit
@@ -138,9 +130,6 @@ def take_pictures(browser: Browser, shop: ConsoleShop, out: Path) -> None:
     take("anna", "/prices/propose", "propose", check_percent)
     take("anna", "/promotions/new", "promotion", look_at_promotion)
     take("ben", "/slates", "slates", try_rule)
-    take("ben", "/tests/plan", "test-plan", plan_roll_out)
-    expose_units(shop)
-    take("ben", "/experiments/home_ranker", "experiment", show_results)
 
 
 def take_storefront(browser: Browser, url: str, out: Path) -> None:
@@ -212,30 +201,6 @@ def look_at_promotion(page: Page) -> None:
     page.get_by_text("margin floor").first.wait_for()
     page.set_viewport_size({"width": 1280, "height": 1200})
     page.evaluate("window.scrollTo(0, 0)")
-
-
-def plan_roll_out(page: Page) -> None:
-    """Plan a stepped roll-out of the prices that wait."""
-    choose_options(page, page.get_by_label("Design"), "Stepped roll-out")
-    page.get_by_label("Weeks of a period").fill("4")
-    page.get_by_role("button", name="Compute the plan").click()
-    page.get_by_role("heading", name="A stepped roll-out").wait_for()
-    page.set_viewport_size({"width": 1280, "height": 1200})
-
-
-def expose_units(shop: ConsoleShop) -> None:
-    """Let shoppers meet the variants of the experiment that runs, over twelve days."""
-    engine = open_engine(Settings(home=shop.process.home))
-    arms = Arm("champion", 2_000, 0.21), Arm("buy_again", 2_000, 0.17)
-    now = datetime.fromisoformat(ENVIRONMENT["SHOPWRIGHT_CLOCK_START"])
-    add_units(engine, "home_ranker", arms, now, n_days=12)
-    engine.dispose()
-
-
-def show_results(page: Page) -> None:
-    """Wait for the results of an experiment."""
-    page.get_by_role("heading", name="Difference over time").wait_for()
-    page.set_viewport_size({"width": 1280, "height": 1250})
 
 
 def try_rule(page: Page) -> None:
