@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from features.contracts.arrays import AnyArray
 from features.contracts.errors import BadInput
@@ -51,6 +52,17 @@ def write_arrays(path: Path, **arrays: AnyArray) -> None:
         else:
             plain[name] = array
     np.savez(path, **plain)  # type: ignore[arg-type]
+
+
+def write_matrix(path: Path, matrix: sparse.csr_matrix, **arrays: AnyArray) -> None:
+    """Save a CSR matrix and arrays beside it, as `write_arrays` does."""
+    write_arrays(path, data=matrix.data, indices=matrix.indices, indptr=matrix.indptr, **arrays)
+
+
+def restore_matrix(arrays: Mapping[str, AnyArray], n_columns: int) -> sparse.csr_matrix:
+    """Return the matrix among the arrays that `write_matrix` wrote."""
+    parts = arrays["data"], arrays["indices"], arrays["indptr"]
+    return sparse.csr_matrix(parts, shape=(len(arrays["indptr"]) - 1, n_columns))
 
 
 def read_arrays(path: Path) -> dict[str, AnyArray]:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from features.contracts.arrays import Float32Array, ObjectArray
-from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.artifact import read_arrays, read_meta, restore_matrix, write_matrix, write_meta
 from models.retrieval.interactions import Interactions, Weighting, find_entries, weigh_orders
 from models.retrieval.purchase_method import KnownPurchases
 
@@ -62,21 +62,14 @@ class Bm25Knn:
     def save(self, folder: Path) -> None:
         """Write `model.json` and `similarity.npz`."""
         write_meta(folder, KIND, {"n_items": len(self.item_ids), "weighting": self.weighting})
-        write_arrays(
-            folder / "similarity.npz",
-            item_ids=self.item_ids,
-            data=self.similarity.data,
-            indices=self.similarity.indices,
-            indptr=self.similarity.indptr,
-        )
+        write_matrix(folder / "similarity.npz", self.similarity, item_ids=self.item_ids)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         meta, arrays = read_meta(folder, KIND), read_arrays(folder / "similarity.npz")
-        shape = meta["n_items"], meta["n_items"]
-        parts = arrays["data"], arrays["indices"], arrays["indptr"]
-        return cls(arrays["item_ids"], sparse.csr_matrix(parts, shape), meta["weighting"])
+        similarity = restore_matrix(arrays, meta["n_items"])
+        return cls(arrays["item_ids"], similarity, meta["weighting"])
 
 
 def fit_bm25_knn(interactions: Interactions, config: Bm25KnnConfig) -> Bm25Knn:

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Int64Array
 from features.contracts.visits import Visits
-from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.artifact import read_arrays, read_meta, restore_matrix, write_matrix, write_meta
 from models.retrieval.sequential_rules import keep_largest
 from models.retrieval.session_knn import list_distinct_items
 
@@ -56,18 +56,13 @@ class CoViews:
         """Write `model.json` and `cosine.npz`."""
         meta = {"n_items": self.cosine.shape[0], "max_viewed": self._max_viewed}
         write_meta(folder, KIND, meta)
-        matrix = self.cosine
-        write_arrays(
-            folder / "cosine.npz", data=matrix.data, indices=matrix.indices, indptr=matrix.indptr
-        )
+        write_matrix(folder / "cosine.npz", self.cosine)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         meta, arrays = read_meta(folder, KIND), read_arrays(folder / "cosine.npz")
-        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-        matrix = sparse.csr_matrix(parts, shape=(meta["n_items"], meta["n_items"]))
-        return cls(matrix, meta["max_viewed"])
+        return cls(restore_matrix(arrays, meta["n_items"]), meta["max_viewed"])
 
 
 def fit_co_views(visits: Visits, config: CoViewsConfig) -> CoViews:

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
-from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.artifact import read_arrays, read_meta, restore_matrix, write_matrix, write_meta
 from models.compiled.sparse_sums import add_rows, add_rows_in_pairs
 from models.retrieval.interactions import Interactions, Weighting, weigh_orders
 from models.retrieval.purchase_method import KnownPurchases
@@ -86,24 +86,16 @@ class Ease:
         """Write `model.json` and `weights.npz`."""
         meta = {"n_items": len(self.item_ids), "weighting": self.weighting}
         write_meta(folder, KIND, meta)
-        write_arrays(
-            folder / "weights.npz",
-            item_ids=self.item_ids,
-            data=self.weights.data,
-            indices=self.weights.indices,
-            indptr=self.weights.indptr,
-        )
+        write_matrix(folder / "weights.npz", self.weights, item_ids=self.item_ids)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         meta = read_meta(folder, KIND)
-        n_items = meta["n_items"]
         arrays = read_arrays(folder / "weights.npz")
-        shape = (n_items, n_items)
         return cls(
             arrays["item_ids"],
-            sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape),
+            restore_matrix(arrays, meta["n_items"]),
             meta.get("weighting", "binary"),  # none in older models
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Int64Array, ObjectArray
-from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.artifact import read_arrays, read_meta, restore_matrix, write_matrix, write_meta
 from models.retrieval.interactions import find_entries
 
 KIND = "item_knn"
@@ -53,23 +53,14 @@ class ItemKnn:
     def save(self, folder: Path) -> None:
         """Write `model.json` and `similarity.npz`."""
         write_meta(folder, KIND, {"n_items": len(self.item_ids)})
-        write_arrays(
-            folder / "similarity.npz",
-            item_ids=self.item_ids,
-            data=self.similarity.data,
-            indices=self.similarity.indices,
-            indptr=self.similarity.indptr,
-        )
+        write_matrix(folder / "similarity.npz", self.similarity, item_ids=self.item_ids)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         n = read_meta(folder, KIND)["n_items"]
         arrays = read_arrays(folder / "similarity.npz")
-        return cls(
-            arrays["item_ids"],
-            sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(n, n)),
-        )
+        return cls(arrays["item_ids"], restore_matrix(arrays, n))
 
 
 def fit_item_knn(

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from features.contracts.arrays import Float32Array, Float64Array, Int64Array
 from features.contracts.visits import Visits
-from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.artifact import read_arrays, read_meta, restore_matrix, write_matrix, write_meta
 
 KIND = "sequential_rules"
 
@@ -53,17 +53,13 @@ class SequentialRules:
     def save(self, folder: Path) -> None:
         """Write `model.json` and `rules.npz`."""
         write_meta(folder, KIND, {"n_items": self._strength.shape[0]})
-        matrix = self._strength
-        write_arrays(
-            folder / "rules.npz", data=matrix.data, indices=matrix.indices, indptr=matrix.indptr
-        )
+        write_matrix(folder / "rules.npz", self._strength)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         n, arrays = read_meta(folder, KIND)["n_items"], read_arrays(folder / "rules.npz")
-        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-        return cls(sparse.csr_matrix(parts, shape=(n, n)))
+        return cls(restore_matrix(arrays, n))
 
 
 def fit_sequential_rules(visits: Visits, config: SequentialRulesConfig) -> SequentialRules:

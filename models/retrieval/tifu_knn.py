@@ -20,7 +20,7 @@ from scipy import sparse
 
 from features.contracts.arrays import Float32Array, ObjectArray
 from features.contracts.histories import UserHistory
-from models.artifact import read_arrays, read_meta, write_arrays, write_meta
+from models.artifact import read_arrays, read_meta, restore_matrix, write_matrix, write_meta
 from models.compiled.top_items import top_positions
 from models.retrieval.interactions import Interactions, find_entries
 from models.retrieval.purchase_method import KnownPurchases
@@ -79,21 +79,14 @@ class TifuKnn:
     def save(self, folder: Path) -> None:
         """Write `model.json` and `vectors.npz`."""
         write_meta(folder, KIND, {"n_users": self.vectors.shape[0], **asdict(self._config)})
-        write_arrays(
-            folder / "vectors.npz",
-            item_ids=self.item_ids,
-            data=self.vectors.data,
-            indices=self.vectors.indices,
-            indptr=self.vectors.indptr,
-        )
+        write_matrix(folder / "vectors.npz", self.vectors, item_ids=self.item_ids)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         meta, arrays = read_meta(folder, KIND), read_arrays(folder / "vectors.npz")
         config = TifuKnnConfig(meta["decay_per_week"], meta["n_neighbors"], meta["own_weight"])
-        shape = meta["n_users"], len(arrays["item_ids"])
-        vectors = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape)
+        vectors = restore_matrix(arrays, len(arrays["item_ids"]))
         return cls(arrays["item_ids"], vectors, config)
 
 

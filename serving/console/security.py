@@ -12,11 +12,11 @@ from urllib.parse import quote, urlsplit
 
 from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.http.limits import MAX_OPEN_BODY_BYTES, refuse_size, replay_body
+from serving.http.limits import MAX_OPEN_BODY_BYTES, read_chunks, refuse_size, replay_body
 from serving.http.session_cookie import SessionCookie
 from serving.people.sessions import SessionService
 
@@ -68,19 +68,17 @@ class SessionGate:
 
     async def _sign_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer once the whole form has come: of somebody unknown it must be small."""
-        body, more = bytearray(), True
+        body = bytearray()
         try:
             async with asyncio.timeout(_FORM_SECONDS):
-                while more and len(body) <= MAX_OPEN_BODY_BYTES:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return
-                    body += message.get("body", b"")
-                    more = message.get("more_body", False)
+                async for chunk in read_chunks(receive, MAX_OPEN_BODY_BYTES):
+                    body += chunk
+        except ClientDisconnect:
+            return
         except TimeoutError:
             await _refuse(scope, receive, send, "the form did not come in time", status=408)
             return
-        if more or len(body) > MAX_OPEN_BODY_BYTES:
+        if len(body) > MAX_OPEN_BODY_BYTES:
             await refuse_size(MAX_OPEN_BODY_BYTES, scope, receive, send)
         else:
             await self._app(scope, replay_body(bytes(body), receive), send)

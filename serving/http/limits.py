@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.contracts.errors import ShopwrightError
@@ -115,17 +116,13 @@ class Limits:
     async def _read_body(self, receive: Receive, body: bytearray, max_bytes: int) -> bool:
         """Append what comes to `body`, at most a little more than `max_bytes`; return whether
         the caller is still there."""
-        more = True
         try:
             async with asyncio.timeout(self._request_seconds):
-                while more and len(body) <= max_bytes:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return False
-                    chunk = message.get("body", b"")
+                async for chunk in read_chunks(receive, max_bytes):
                     body += chunk
                     self._n_buffered_bytes += len(chunk)
-                    more = message.get("more_body", False)
+        except ClientDisconnect:
+            return False
         except TimeoutError:
             raise _SlowSender from None
         return True
@@ -145,6 +142,22 @@ class Limits:
         finally:
             self._n_inflight -= 1
             self._metrics.in_flight.set(self._n_inflight)
+
+
+async def read_chunks(receive: Receive, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield a body as it comes, at most one chunk beyond `max_bytes`.
+
+    Raises ClientDisconnect where the caller leaves.
+    """
+    n_bytes, more = 0, True
+    while more and n_bytes <= max_bytes:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
+        n_bytes += len(chunk)
+        more = message.get("more_body", False)
+        yield chunk
 
 
 def replay_body(body: bytes, receive: Receive) -> Receive:

@@ -81,16 +81,24 @@ def hold_scheduled(connection: sa.Connection, decider: Decider) -> int:
     """Send all promotions that have not begun back to submitted, and return how many: whoever
     approves promotions decides again once activations go on.
 
-    The decider is whoever stops activations. Raises Conflict where the law forbids the price that
-    would be valid in place of one of them.
+    The decider is whoever stops activations. One stays, and says why, where the law forbids the
+    price that would be valid in its place: nothing may keep a stop from standing.
     """
     repository = Promotions(connection)
     stopped = replace(decider, reason=f"activations were stopped: {decider.reason}")
-    scheduled = [repository.get(promotion_id) for promotion_id in repository.list_scheduled()]
-    for promotion in scheduled:
-        if promotion is not None:
+    n_held = 0
+    for promotion_id in repository.list_scheduled():
+        promotion = repository.get(promotion_id)
+        if promotion is None:
+            continue
+        try:
             _send_back(connection, stopped, promotion)
-    return len(scheduled)
+            n_held += 1
+        except Conflict as error:
+            kept = replace(stopped, reason=f"{stopped.reason}; its prices stay: {error}")
+            repository.change(promotion_id, decider.now, reason=kept.reason)
+            log_step(connection, kept, "hold", promotion)
+    return n_held
 
 
 def _send_back(connection: sa.Connection, decider: Decider, promotion: Promotion) -> None:

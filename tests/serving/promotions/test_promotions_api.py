@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from features.contracts.errors import Forbidden
+from features.contracts.errors import Conflict, Forbidden
 from features.database import reading, transaction
 from features.database_tables import promotions
 from features.facts.facts import Facts
@@ -15,11 +15,12 @@ from features.prices.ledger import Ledger
 from features.prices.reduction_rule import PLAIN_RULES
 from serving.access import Area
 from serving.audit.repository import AuditRecords
+from serving.database.activation_stops import find_stop
 from serving.database.audit_log import Decider
 from serving.database.desk_tables import price_locks
 from serving.price_desk.controls import DeskControls
 from serving.price_desk.service import PriceDeskService
-from serving.promotions import decisions
+from serving.promotions import decisions, lifecycle
 from serving.promotions.lifecycle import hold_scheduled
 from tests.shops.clocks import FixedClock
 from tests.shops.event_tables import make_table
@@ -491,3 +492,24 @@ def test_a_stop_of_activations_sends_back_promotions_that_have_not_begun(desk):
     assert decide(desk.ben, waiting, "approve")["status"] == "live"
     assert decide(desk.ben, returned, "approve")["status"] == "live"
     assert read_price(desk, "butter")["offer_price"] == "0.80"
+
+
+def test_a_stop_of_activations_stands_though_a_promotion_cannot_be_taken_back(desk, monkeypatch):
+    clock = FixedClock(NOW)
+    price_desk = PriceDeskService(desk.settings, desk.engine, clock, clock, PLAIN_RULES)
+    scheduled = file(desk)
+    decide(desk.ben, scheduled, "approve")
+
+    def refuse(*_arguments):
+        raise Conflict("the law forbids the price before")
+
+    monkeypatch.setattr(lifecycle, "take_out_prices", refuse)
+    with transaction(desk.engine) as connection:
+        controls = DeskControls(price_desk, hold_scheduled)
+        manager = Decider("mia", NOW, SYSTEM_NOW, reason="wrong costs")
+        assert controls.switch(connection, manager, stopped=True) == 0
+    kept = desk.reader.get(f"/v1/promotions/{scheduled['id']}").json()
+    assert kept["status"] == "scheduled"
+    assert kept["reason"].endswith("its prices stay: the law forbids the price before")
+    with reading(desk.engine) as connection:
+        assert find_stop(connection).reason == "wrong costs"
